@@ -1,0 +1,78 @@
+"""The names and shapes of a Mixer's parameters, and the check that given arrays fit them.
+
+The names are those of the authors' published `.npz` files, and the store uses no others.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from model_store.errors import ParameterMismatch
+from model_store.variants import MixerConfig
+
+
+def parameter_shapes(config: MixerConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter, in the order of the forward pass.
+
+    12·L + 6 entries with a head. Kernels are [in, out], the stem's [P, P, 3, C].
+    """
+    c, p = config.width, config.patch_size
+    shapes: dict[str, tuple[int, ...]] = {"stem/kernel": (p, p, 3, c), "stem/bias": (c,)}
+    for i in range(config.depth):
+        block = f"MixerBlock_{i}"
+        shapes |= _layer_norm(f"{block}/LayerNorm_0", c)
+        shapes |= _mlp(f"{block}/token_mixing", config.tokens, config.token_mlp_width)
+        shapes |= _layer_norm(f"{block}/LayerNorm_1", c)
+        shapes |= _mlp(f"{block}/channel_mixing", c, config.channel_mlp_width)
+    shapes |= _layer_norm("pre_head_layer_norm", c)
+    if config.num_classes:
+        shapes |= _dense("head", c, config.num_classes)
+    return shapes
+
+
+def _layer_norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}/scale": (width,), f"{name}/bias": (width,)}
+
+
+def _dense(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}/kernel": (inputs, outputs), f"{name}/bias": (outputs,)}
+
+
+def _mlp(name: str, width: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    return _dense(f"{name}/Dense_0", width, hidden) | _dense(f"{name}/Dense_1", hidden, width)
+
+
+def check_parameters(config: MixerConfig, arrays: Mapping[str, np.ndarray]) -> None:
+    """Accept exactly the parameters of this architecture, with finite values.
+
+    Raises:
+        ParameterMismatch: names missing or unexpected (both key sets are printed), a wrong shape,
+            a type that is not floating point, or a value that is NaN or infinite.
+    """
+    shapes = parameter_shapes(config)
+    if shapes.keys() != arrays.keys():
+        raise ParameterMismatch(_key_difference(expected=set(shapes), found=set(arrays)))
+    for name, shape in shapes.items():
+        array = arrays[name]
+        if array.shape != shape:
+            msg = f"parameter {name} has shape {array.shape}, the architecture needs {shape}"
+            raise ParameterMismatch(msg)
+        # ml_dtypes' bfloat16 is no subtype of np.floating, and has its own name.
+        if not (np.issubdtype(array.dtype, np.floating) or array.dtype.name == "bfloat16"):
+            msg = f"parameter {name} has dtype {array.dtype}: only floating point is allowed"
+            raise ParameterMismatch(msg)
+        if not np.isfinite(array).all():
+            msg = f"parameter {name} holds NaN or infinite values"
+            raise ParameterMismatch(msg)
+
+
+def _key_difference(*, expected: set[str], found: set[str]) -> str:
+    lines = [
+        f"parameter names do not fit: {len(expected - found)} missing, "
+        f"{len(found - expected)} unexpected",
+        f"  missing:    {', '.join(sorted(expected - found)) or '-'}",
+        f"  unexpected: {', '.join(sorted(found - expected)) or '-'}",
+        f"  expected ({len(expected)}): {', '.join(sorted(expected))}",
+        f"  found ({len(found)}): {', '.join(sorted(found))}",
+    ]
+    return "\n".join(lines)

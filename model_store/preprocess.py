@@ -1,0 +1,98 @@
+"""How an image becomes a network input: the one implementation that trainer and service share.
+
+RGB picture -> resize -> central crop -> uint8 [H, W, 3] on the host; then uint8 -> the checkpoint's
+input range on the device, inside the compiled function.
+"""
+
+from typing import Literal, TypeVar
+
+import jax
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_FILTERS = {
+    "area": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+Array = TypeVar("Array", np.ndarray, jax.Array)
+
+
+class Preprocessing(BaseModel):
+    """The evaluation pipeline of a checkpoint (paper appendix C).
+
+    `squash` resizes to a square of `resize_size` pixels whatever the aspect ratio, pipeline (i);
+    `shorter_side` keeps the ratio, pipeline (ii). Then the central square of `crop_size` pixels is
+    taken, and bytes 0..255 are mapped linearly onto `input_range`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resize: Literal["squash", "shorter_side"]
+    resize_size: int = Field(gt=0)
+    crop_size: int = Field(gt=0)
+    filter: Literal["area", "bilinear", "bicubic"] = "bilinear"
+    antialias: bool = Field(
+        default=True, description="False samples at single points, as TensorFlow's resize does"
+    )
+    input_range: tuple[float, float] = (-1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _sizes_and_filter_fit(self) -> "Preprocessing":
+        if self.crop_size > self.resize_size:
+            msg = f"crop_size {self.crop_size} is larger than resize_size {self.resize_size}"
+            raise ValueError(msg)
+        if self.filter == "area" and not self.antialias:
+            msg = "the area filter averages by definition: it has no form without antialias"
+            raise ValueError(msg)
+        if self.input_range[0] >= self.input_range[1]:
+            msg = f"input_range {self.input_range} is not (low, high) with low < high"
+            raise ValueError(msg)
+        return self
+
+
+def to_input(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+    """Return the resized central crop of an RGB image as uint8 [crop_size, crop_size, 3].
+
+    Only the source pixels that the crop needs are resampled.
+    """
+    crop = preprocessing.crop_size
+    width, height = _resized_size(image.size, preprocessing)
+    if image.size == (width, height) == (crop, crop):
+        return np.asarray(image)
+    left, top = (width - crop) // 2, (height - crop) // 2
+    scale_x, scale_y = image.width / width, image.height / height
+    resample = _FILTERS[preprocessing.filter]
+    if preprocessing.antialias:
+        box = (left * scale_x, top * scale_y, (left + crop) * scale_x, (top + crop) * scale_y)
+        return np.asarray(image.resize((crop, crop), resample, box=_inside(box, image.size)))
+    affine = (scale_x, 0.0, left * scale_x, 0.0, scale_y, top * scale_y)
+    return np.asarray(
+        image.transform((crop, crop), Image.Transform.AFFINE, affine, resample=resample)
+    )
+
+
+def normalise(images_BxHxWx3: Array, preprocessing: Preprocessing) -> Array:
+    """Map uint8 pixels linearly onto the checkpoint's input range, as float32."""
+    low, high = preprocessing.input_range
+    return images_BxHxWx3.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
+
+
+def _resized_size(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
+    """Width and height after the resize; the shorter side's rule rounds half to even."""
+    target = preprocessing.resize_size
+    if preprocessing.resize == "squash":
+        return target, target
+    factor = target / min(size)
+    return max(target, round(size[0] * factor)), max(target, round(size[1] * factor))
+
+
+Box = tuple[float, float, float, float]
+
+
+def _inside(box: Box, size: tuple[int, int]) -> Box:
+    # Rounding may push the box past the image by an ulp, which Pillow refuses.
+    width, height = size
+    return (max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height))

@@ -1,0 +1,1 @@
+"""The offline trainer: makes the checkpoints that the service serves."""
