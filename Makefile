@@ -1,0 +1,55 @@
+# The project's commands. Each makes what it needs; a second call installs nothing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PARITY := .venv-parity
+
+.PHONY: help serve check format test parity lock clean
+
+help: ## say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+serve: $(VENV)/service.installed ## start the service on http://127.0.0.1:8000
+	@exec $(BIN)/mixer serve
+
+check: $(VENV)/dev.installed ## format, lint, strict types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.installed ## write the format and the safe fixes
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+test: $(VENV)/dev.installed ## all tests
+	$(BIN)/pytest
+
+lock: $(VENV)/dev.installed ## pin the newest allowed versions, with hashes
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml --extra build --output-file locks/service.txt
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml trainer/pyproject.toml --extra dev \
+	  --constraints locks/service.txt --output-file locks/dev.txt
+
+# One version of each package for all Pythons; hashes and no index addresses.
+LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
+  --generate-hashes --no-emit-index-url --no-annotate --no-header
+
+clean: ## remove what the other commands made
+	rm -rf $(VENV) $(PARITY) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/service.installed: locks/service.txt pyproject.toml | $(BIN)/python
+	@echo "installing the service's locked dependencies into $(VENV)"
+	$(INSTALL) --require-hashes -r locks/service.txt
+	$(INSTALL) --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/dev.installed: locks/dev.txt pyproject.toml trainer/pyproject.toml | $(BIN)/python
+	@echo "installing the locked dependencies of service, trainer and tests into $(VENV)"
+	$(INSTALL) --require-hashes -r locks/dev.txt
+	$(INSTALL) --no-deps --no-build-isolation --no-index -e . -e trainer
+	@touch $@ $(VENV)/service.installed

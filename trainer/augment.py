@@ -1,0 +1,62 @@
+"""Random changes to training images: inception crop and flip on the host, mixup in the step."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from trainer.config import AugmentConfig
+
+ASPECT_RATIOS = (3 / 4, 4 / 3)
+CROP_ATTEMPTS = 10
+
+
+def augment_image(
+    image: Image.Image, augment: AugmentConfig, size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return a random crop of the picture, perhaps mirrored, as uint8 [size, size, 3]."""
+    box = inception_box(image.size, augment.crop_min_area, rng)
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    return pixels[:, ::-1] if augment.flip and rng.random() < 0.5 else pixels
+
+
+def inception_box(
+    size: tuple[int, int], min_area: float, rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Draw a box (left, top, right, bottom) inside an image of `size` (width, height) pixels.
+
+    Its area is uniform in [min_area, 1] of the image's, its aspect ratio uniform in [3/4, 4/3]
+    (spec section 3.3). A draw that does not fit is drawn again; after ten the whole image is taken.
+    """
+    width, height = size
+    for _ in range(CROP_ATTEMPTS):
+        area = rng.uniform(min_area, 1.0) * width * height
+        ratio = rng.uniform(*ASPECT_RATIOS)
+        box_width = round(math.sqrt(area * ratio))
+        box_height = round(math.sqrt(area / ratio))
+        if 0 < box_width <= width and 0 < box_height <= height:
+            left = int(rng.integers(width - box_width + 1))
+            top = int(rng.integers(height - box_height + 1))
+            return left, top, left + box_width, top + box_height
+    return 0, 0, width, height
+
+
+def mixup(
+    images_BxHxWx3: jax.Array, targets_BxN: jax.Array, p: float, key: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Mix each example with its neighbour, images and targets alike (spec section 3.3).
+
+    λ ~ Beta(p, p), folded to λ >= 1/2, one for the whole batch; the partner is the batch rolled
+    by one. Images are already normalised. p = 0 returns the arguments.
+    """
+    if not p:
+        return images_BxHxWx3, targets_BxN
+    drawn = jax.random.beta(key, p, p)
+    share = jnp.maximum(drawn, 1 - drawn)
+
+    def mix(x: jax.Array) -> jax.Array:
+        return share * x + (1 - share) * jnp.roll(x, 1, axis=0)
+
+    return mix(images_BxHxWx3), mix(targets_BxN)

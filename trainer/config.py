@@ -1,0 +1,74 @@
+"""Every setting of a training run, typed; the recipes in `configs/` are values of `TrainConfig`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from model_store.preprocess import Preprocessing
+from model_store.variants import MixerConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the pictures come from; `trainer.data` says which layouts are read."""
+
+    path: Path
+    """Folder of the data set."""
+    loader_threads: int = 2
+    """Threads that decode and augment ahead of the step."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes to training images (paper section 3); evaluation never sees them."""
+
+    crop_min_area: float = 0.05
+    """Inception crop: smallest share of the image's area (1 takes the whole image)."""
+    flip: bool = True
+    """Mirror left to right with probability one half."""
+    mixup: float = 0.0
+    """p of mixup's Beta(p, p); 0 is off."""
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """The update rule: linear warm-up, then linear decay to zero."""
+
+    name: Literal["adam", "muon"] = "adam"
+    """`adam` is the paper's; `muon` orthogonalises the updates of the MLPs' kernels."""
+    learning_rate: float = 1e-3
+    """Peak rate of Adam, or of Muon on the kernels that it owns."""
+    adam_learning_rate: float = 1e-3
+    """With Muon: peak rate of Adam on everything else (stem, head, norms, biases)."""
+    weight_decay: float = 0.1
+    """Decoupled, times the learning rate, on kernels alone."""
+    clip_norm: float = 1.0
+    """Largest global norm of a gradient."""
+    warmup_steps: int = 10_000
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run from scratch."""
+
+    model: MixerConfig
+    preprocessing: Preprocessing
+    data: DataConfig
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    epochs: int = 300
+    batch_size: int = 4096
+    microbatch_size: int | None = None
+    """Images of one forward and backward pass; gradients accumulate up to the batch. None: all."""
+    dropout: float = 0.0
+    stochastic_depth: float = 0.0
+    """Drop rate of the last block's branches, rising linearly from 0 in the first."""
+    seed: int = 0
+    run_dir: Path = Path("runs/mixer")
+    """Checkpoints and logs; a run started again in the same folder resumes."""
+    checkpoint_every_steps: int = 1000
+    evaluate_every_epochs: int = 1
+    publish_to: str | None = None
+    """Store root (path or URL) to publish to at the end."""
+    publish_as: str = "mixer"
+    """Model name in the store."""

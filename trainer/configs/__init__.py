@@ -1,0 +1,1 @@
+"""The recipes: each module holds one named `TrainConfig` with its command, result and cost."""

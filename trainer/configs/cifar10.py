@@ -1,0 +1,45 @@
+"""The embedded default model: a small Mixer on CIFAR-10 within about two hours of two CPU cores.
+
+Command, from the repository's root:
+
+    python -m trainer.train cifar10 --data.path <folder of CIFAR-10>
+
+Expected result and cost: the manifest of `model_store/builtin/cifar10-mixer` and README's table.
+
+The paper's regularisation, scaled to the few epochs that a CPU affords, where the model underfits:
+weight decay, inception crops of at least half the image, flips, light mixup and stochastic depth.
+"""
+
+from pathlib import Path
+
+from model_store.preprocess import Preprocessing
+from model_store.variants import MixerConfig
+from trainer.config import AugmentConfig, DataConfig, OptimiserConfig, TrainConfig
+
+CONFIG = TrainConfig(
+    model=MixerConfig(
+        image_size=32,
+        patch_size=4,
+        width=128,
+        depth=8,
+        token_mlp_width=128,
+        channel_mlp_width=256,
+        num_classes=10,
+    ),
+    preprocessing=Preprocessing(resize="shorter_side", resize_size=32, crop_size=32, filter="area"),
+    data=DataConfig(path=Path("data/cifar10")),
+    augment=AugmentConfig(crop_min_area=0.5, flip=True, mixup=0.1),
+    optimiser=OptimiserConfig(
+        name="muon",
+        learning_rate=0.02,
+        adam_learning_rate=0.002,
+        weight_decay=0.05,
+        warmup_steps=300,
+    ),
+    epochs=24,
+    batch_size=128,
+    microbatch_size=64,
+    stochastic_depth=0.05,
+    run_dir=Path("runs/cifar10"),
+    publish_as="cifar10-mixer",
+)
