@@ -1,0 +1,262 @@
+"""The dynamic micro-batcher: single images in, one answer each, computed in batches.
+
+admit → submit → waiting → batch → runner (one running, one prefetched) → answer
+
+The policy is work-conserving and has no wait timer: batches grow because the device is busy, so an
+idle service answers at the speed of a single image and a loaded one fills its batches unasked.
+
+- An idle device takes at once whatever waits.
+- While a batch runs the next one stays open, since whatever still arrives rides in it for next to
+  nothing. It is closed early only when it is full: then it is handed over as the one prefetched
+  batch, to be prepared meanwhile. A partial batch is closed the moment the device frees.
+- First in, first out. Who left, or is late, or cannot be answered in time any more, is dropped
+  when the batch forms: nothing is computed for nobody. Where deadlines and size conflict, the
+  batch takes the size that answers most images in time, and of equals the largest: a small batch
+  to save one nearly expired image would make all those behind it late in turn.
+- A runner's failure is its batch's alone. The reply travels with its entry, so no row reaches
+  another's caller; a wrong number of rows is a failure, since no row is then known to be its own.
+
+Durations are in seconds; instants and deadlines are the event loop's `time()`. Not thread-safe.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from service import errors
+
+Item = TypeVar("Item")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutput(Generic[Result]):
+    """What a runner returns for one batch."""
+
+    rows: Sequence[Result]  # one per item, in the order of the items
+    device_s: float  # seconds the device was busy with it
+    bucket: int  # the batch size that was really run, padding included
+
+
+class BatchRunner(Protocol[Item_contra, Result]):
+    """What the batcher sees of a device: it runs batches one at a time, in the order given."""
+
+    @property
+    def buckets(self) -> Sequence[int]:
+        """The batch sizes that can be run, ascending and not empty."""
+
+    def latency_s(self, images: int) -> float:
+        """Measured device seconds of the smallest bucket that holds `images` (at least 1)."""
+
+    async def run(self, items: Sequence[Item_contra]) -> BatchOutput[Result]:
+        """Run one batch; a second may be handed over while the first still runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Result]):
+    """One image's result, and where its time went."""
+
+    result: Result
+    queue_s: float  # from submit to answer, less the device's share
+    device_s: float
+    batch_images: int
+    bucket: int
+
+
+@dataclass(eq=False, slots=True)
+class _Entry(Generic[Item, Result]):
+    """One image and the way back to its caller; it is live until its reply is done."""
+
+    item: Item
+    deadline: float  # infinite when the caller set none
+    arrived: float
+    reply: asyncio.Future[Answer[Result]]
+
+    def fail(self, error: errors.ServiceError, cause: BaseException | None = None) -> None:
+        if not self.reply.done():
+            error.__cause__ = cause
+            self.reply.set_exception(error)
+            self.reply.exception()  # counts as seen: a caller cancelled meanwhile never looks
+
+
+@dataclass(eq=False, slots=True)
+class _Batch(Generic[Item, Result]):
+    """Entries in the runner; `started` is provisional until the device turns to them."""
+
+    entries: Sequence[_Entry[Item, Result]]
+    expected_s: float
+    started: float
+    task: asyncio.Task[None] | None = None  # kept here: the loop's own reference is weak
+
+    def answer(self, output: BatchOutput[Result], now: float) -> None:
+        images = len(self.entries)
+        if len(output.rows) != images:
+            raise ValueError(f"the runner returned {len(output.rows)} rows for {images} images")
+        for entry, row in zip(self.entries, output.rows, strict=True):
+            if not entry.reply.done():
+                queue_s = max(0.0, now - entry.arrived - output.device_s)
+                entry.reply.set_result(Answer(row, queue_s, output.device_s, images, output.bucket))
+
+
+class MicroBatcher(Generic[Item, Result]):
+    """Gathers single images into batches for one model's runner."""
+
+    def __init__(
+        self,
+        runner: BatchRunner[Item, Result],
+        *,
+        max_queue_images: int,
+        other_backlog_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._runner = runner
+        self._max_queue_images = max_queue_images  # bounds the places that `admit` gives
+        self._other_backlog_s = other_backlog_s  # of other models on the same device
+        self._places = 0  # images of the permits held now
+        self._expected = 0  # of these, the images that no submit has brought yet
+        self._submitted = 0  # images inside `submit` now
+        self._waiting: list[_Entry[Item, Result]] = []  # oldest first
+        self._in_runner: list[_Batch[Item, Result]] = []  # the running one, then the prefetched
+        self._draining = False
+        self._drained = asyncio.Event()
+
+    @property
+    def queued_images(self) -> int:
+        """Live images that wait and are not yet handed to the runner."""
+        return sum(not entry.reply.done() for entry in self._waiting)
+
+    @property
+    def backlog_s(self) -> float:
+        """Estimated device seconds of this batcher's running, waiting and admitted work."""
+        return self._backlog_s()
+
+    @contextmanager
+    def admit(self, images: int, deadline: float | None) -> Iterator[None]:
+        """Hold `images` places from before decoding until the request is answered.
+
+        Raises `Draining` once `drain` began, `Overloaded` when the places do not suffice (and so
+        always for more than `max_queue_images`), and `DeadlineUnreachable` when the backlog with
+        these images at its end is not expected to be done before `deadline`.
+        """
+        if self._draining:
+            raise errors.Draining("The server is shutting down.")
+        if self._places + images > self._max_queue_images:
+            retry_after_s = math.ceil(self._backlog_s() + self._other_backlog_s())
+            raise errors.Overloaded("The queue is full.", retry_after_s=max(1, retry_after_s))
+        done = _now() + self._backlog_s(images) + self._other_backlog_s()
+        if deadline is not None and done >= deadline:
+            raise errors.DeadlineUnreachable("The work ahead outlasts the deadline.")
+        self._places += images
+        self._expected += images
+        try:
+            yield
+        finally:
+            self._places -= images
+            # A permit does not know its images, so those that never came (undecodable, cancelled)
+            # are forgotten by this bound: the expected have the places that the submitted leave.
+            self._expected = max(0, min(self._expected, self._places - self._submitted))
+            self._settle()
+
+    async def submit(self, item: Item, deadline: float | None = None) -> Answer[Result]:
+        """Wait for the answer to one image. Cancelling the wait abandons the image.
+
+        Raises `DeadlineExceeded` at the deadline, whatever the device does, or earlier when the
+        batch forms and cannot meet it; `InternalError` when the runner failed on the batch;
+        `Draining` after `drain` has ended (never under a permit).
+        """
+        if self._drained.is_set():
+            raise errors.Draining("The server is shutting down.")
+        loop = asyncio.get_running_loop()
+        due = math.inf if deadline is None else deadline
+        entry: _Entry[Item, Result] = _Entry(item, due, loop.time(), loop.create_future())
+        self._waiting.append(entry)
+        self._expected = max(0, self._expected - 1)
+        self._submitted += 1
+        # Next on the loop instead of now, so that images submitted together ride together.
+        loop.call_soon(self._dispatch)
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await entry.reply
+        except TimeoutError:
+            raise errors.DeadlineExceeded("The deadline passed before the answer.") from None
+        finally:
+            self._submitted -= 1
+
+    def _dispatch(self) -> None:
+        """Hand over what may go now: anything to an idle device, a full batch behind a busy one."""
+        while len(self._in_runner) < 2 and (entries := self._form()):
+            batch = _Batch(entries, self._runner.latency_s(len(entries)), _now())
+            self._in_runner.append(batch)
+            # In an empty context: a batch belongs to no one request, nor do its log lines.
+            batch.task = asyncio.create_task(self._run(batch), context=Context())
+        self._settle()
+
+    def _form(self) -> Sequence[_Entry[Item, Result]]:
+        """Take the next batch off the queue, dropping the dead; empty when none may close yet."""
+        self._waiting = [entry for entry in self._waiting if not entry.reply.done()]
+        if not self._waiting:
+            return []
+        sizes = self._runner.buckets[-1:] if self._in_runner else self._runner.buckets
+        size = max(reversed(sizes), key=lambda size: min(size, len(self._in_time(size))))
+        in_time = self._in_time(size)
+        if self._in_runner and len(in_time) < size:
+            return []
+        # A later batch ends later, so who is late here is late anywhere.
+        for entry in set(self._waiting).difference(in_time):
+            entry.fail(errors.DeadlineExceeded("The deadline could not be met any more."))
+        self._waiting = in_time[size:]
+        return in_time[:size]
+
+    def _in_time(self, size: int) -> list[_Entry[Item, Result]]:
+        """Those of the waiting whom a batch of `size`, handed over now, would answer in time."""
+        # Without other models' backlog: to drop wants certainty, and the device may take us first.
+        device_s = self._in_runner_s() + self._runner.latency_s(min(size, len(self._waiting)))
+        end = _now() + device_s
+        return [entry for entry in self._waiting if entry.deadline > end]
+
+    async def _run(self, batch: _Batch[Item, Result]) -> None:
+        try:
+            batch.answer(await self._runner.run([entry.item for entry in batch.entries]), _now())
+        except (Exception, asyncio.CancelledError) as error:  # or the callers would hang
+            _log.exception("A batch of %d images failed", len(batch.entries))
+            for entry in batch.entries:
+                entry.fail(errors.InternalError("The model failed on this image's batch."), error)
+        running = self._in_runner[0]
+        self._in_runner.remove(batch)
+        if batch is running and self._in_runner:
+            self._in_runner[0].started = _now()
+        self._dispatch()
+
+    def _in_runner_s(self) -> float:
+        if not self._in_runner:
+            return 0.0
+        running, *prefetched = self._in_runner
+        left_s = max(0.0, running.started + running.expected_s - _now())
+        return left_s + sum(batch.expected_s for batch in prefetched)
+
+    def _backlog_s(self, more_images: int = 0) -> float:
+        largest = self._runner.buckets[-1]
+        full, rest = divmod(self.queued_images + self._expected + more_images, largest)
+        rest_s = self._runner.latency_s(rest) if rest else 0.0
+        return self._in_runner_s() + full * self._runner.latency_s(largest) + rest_s
+
+    async def drain(self) -> None:
+        """Admit nothing more, and return when all that was accepted is answered. Idempotent."""
+        self._draining = True
+        self._settle()
+        await self._drained.wait()
+
+    def _settle(self) -> None:
+        if self._draining and not (self._places or self._waiting or self._in_runner):
+            self._drained.set()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,61 @@
+"""The command `mixer`: `mixer serve` starts the service, `mixer store` works on the model store."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+
+from model_store import cli as store_cli
+from model_store.allocator import keep_freed_memory
+from service.settings import InvalidSetting, Settings, environment_name, load_settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code: 0 done, 1 refused, 2 wrong usage."""
+    parser = argparse.ArgumentParser(prog="mixer", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_serve(commands)
+    store_cli.add_commands(commands)
+    options = parser.parse_args(arguments)
+    return _serve(options) if options.command == "serve" else store_cli.run(options)
+
+
+def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="start the service",
+        description="Start the service. Every option is also an environment variable, named in "
+        "brackets; the option wins.",
+    )
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar="VALUE",
+            help=f"{field.description} Default: {shown} [{environment_name(name)}]",
+        )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    given = {name: value for name in Settings.model_fields if (value := getattr(options, name))}
+    try:
+        settings = load_settings(given)
+    except InvalidSetting as error:
+        print(f"mixer: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    keep_freed_memory()
+    # Imported late: `mixer store` and `--help` need no web server.
+    from service.app import create_app  # noqa: PLC0415
+    from service.server import serve  # noqa: PLC0415
+
+    asyncio.run(serve(create_app(settings), settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""What both inference endpoints do with a request: find model and deadline, read, compute."""
+
+import asyncio
+import hashlib
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import BadRequest, DeadlineExceeded, ServiceError
+from service.intake import Intake, decode_base64url, read_images
+from service.models import ServedModel
+from service.observe import Trace
+from service.parts import Parts, parts_of
+from service.pipeline import Computed, Outcome
+from service.schemas import ModelQuery
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One request's images, the model that shall see them, and the time until it must have."""
+
+    request: Request
+    parts: Parts
+    model: ServedModel
+    intake: Intake
+    deadline: float
+
+    async def outcomes(self) -> list[Outcome]:
+        """Compute all images, unless the caller leaves first.
+
+        Raises:
+            ServiceError: the request as a whole is refused.
+            ClientDisconnect: the caller left; its images were dropped.
+        """
+        work = self.parts.pipeline.run(self.model, self.intake.images, self.deadline)
+        outcomes = await _while_connected(self.request, work)
+        _record(self.request.state.trace, outcomes)
+        return outcomes
+
+    def etag(self, *variant: str) -> str:
+        """Return the strong entity tag of the answer: images, model version and its encoding."""
+        digest = hashlib.sha256("\n".join((str(self.model.version), *variant)).encode())
+        for image in self.intake.images:
+            content = image if isinstance(image, bytes) else image.code.encode()
+            digest.update(hashlib.sha256(content).digest())
+        return f'"{digest.hexdigest()[:32]}"'
+
+
+async def read_inference(
+    request: Request, query: ModelQuery, timeout_ms: int | None, image: str | None = None
+) -> Inference:
+    """Read a request up to where its images are known; `image` is base64url from the query.
+
+    Raises:
+        ServiceError: no such model, or images that are too many, too large or missing.
+    """
+    parts = parts_of(request)
+    model = parts.catalog.find(query.model)
+    timeout_s = (timeout_ms or parts.settings.default_timeout_ms) / 1e3
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    try:
+        async with asyncio.timeout_at(deadline):
+            intake = await _read(request, parts, query.url, image)
+    except TimeoutError:
+        raise DeadlineExceeded("The deadline passed before the request was read.") from None
+    return Inference(request, parts, model, intake, deadline)
+
+
+async def _read(request: Request, parts: Parts, url: str | None, image: str | None) -> Intake:
+    if url is not None and image is not None:
+        raise BadRequest("Give the image once: by url=, by image=, or in the body.")
+    if url is not None:
+        return Intake([await parts.fetcher.fetch(url)], many=False)
+    if image is not None:
+        return Intake([decode_base64url(image)], many=False)
+    settings = parts.settings
+    return await read_images(
+        request, max_body_bytes=settings.max_body_bytes, max_images=settings.max_images
+    )
+
+
+async def _while_connected(request: Request, work: Coroutine[None, None, T]) -> T:
+    """Await `work`, or cancel it as soon as the caller disconnects."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+            with suppress(asyncio.CancelledError, ServiceError):
+                await task
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _record(trace: Trace, outcomes: list[Outcome]) -> None:
+    """Note where the time went; of several images, the slowest in each stage."""
+    computed = [outcome for outcome in outcomes if isinstance(outcome, Computed)]
+    if not computed:
+        return
+    largest = max((done.answer for done in computed), key=lambda answer: answer.batch_images)
+    trace.batch = f"{largest.batch_images}/{largest.bucket}"
+    trace.stages_s["decode"] = max(done.decode_s for done in computed)
+    trace.stages_s["queue"] = max(done.answer.queue_s for done in computed)
+    trace.stages_s["device"] = max(done.answer.device_s for done in computed)

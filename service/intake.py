@@ -1,0 +1,210 @@
+"""A request's images, whichever way they were sent: raw body, multipart or JSON.
+
+Request → body size limit, while it streams → by Content-Type → Intake
+
+The declared type chooses between the three framings alone; what is in them, the bytes decide later.
+Everything is read into memory, which the body limit bounds: no temporary files.
+"""
+
+import binascii
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import Request
+
+from service.errors import BadRequest, BodyTooLarge, ServiceError, TooManyImages
+
+if TYPE_CHECKING:  # the library defines it for type checkers alone
+    from python_multipart.multipart import MultipartCallbacks
+
+# Beyond what `max_images` strings could need: where memory would go to empty lists and objects.
+_MAX_JSON_VALUES = 100_000
+
+
+@dataclass(frozen=True)
+class Intake:
+    """The encoded images in the order sent, a malformed one as the error it is answered with.
+
+    `many` tells how to answer: with `results`, or as the single image that was asked about.
+    """
+
+    images: list[bytes | ServiceError]
+    many: bool
+
+
+async def read_images(request: Request, *, max_body_bytes: int, max_images: int) -> Intake:
+    """Read the whole body; raise BadRequest, BodyTooLarge or TooManyImages.
+
+    A client that leaves meanwhile raises starlette's ClientDisconnect.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    async with aclosing(_limited(request, max_body_bytes)) as chunks:
+        if kind.startswith(b"multipart/"):
+            if kind != b"multipart/form-data" or not options.get(b"boundary"):
+                raise BadRequest("A multipart body must be multipart/form-data with a boundary.")
+            return await _from_multipart(chunks, options[b"boundary"], max_images)
+        body = b"".join([chunk async for chunk in chunks])
+    if kind == b"application/json":
+        return _from_json(body, max_images)
+    return Intake([body], many=False)
+
+
+async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    announced = request.headers.get("content-length", "")
+    received = int(announced) if announced.isdecimal() else 0
+    refusal = BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
+    if received > max_bytes:
+        raise refusal
+    received = 0
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            received += len(chunk)
+            if received > max_bytes:
+                raise refusal
+            yield chunk
+
+
+async def _from_multipart(chunks: AsyncIterator[bytes], boundary: bytes, max_images: int) -> Intake:
+    form = _ImageForm(max_images)
+    try:
+        parser = MultipartParser(boundary, form.callbacks)
+        async for chunk in chunks:
+            parser.write(chunk)
+        parser.finalize()
+    except FormParserError as error:
+        raise BadRequest("The multipart body is malformed.") from error
+    if not form.ended:
+        raise BadRequest("The multipart body ends before its closing boundary.")
+    if not form.images:
+        raise BadRequest("The form has no file: send one or more files named `image`.")
+    return Intake([bytes(image) for image in form.images], many=len(form.images) > 1)
+
+
+class _ImageForm:
+    """Receives the parser's events; refuses a part as soon as its headers are known."""
+
+    def __init__(self, max_images: int) -> None:
+        self.images: list[bytearray] = []
+        self.ended = False
+        self._max_images = max_images
+        self._header = bytearray()
+        self._value = bytearray()
+        self._disposition = b""
+        self.callbacks: MultipartCallbacks = {
+            "on_part_begin": self._begin_part,
+            "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._begin_file,
+            "on_part_data": lambda data, start, end: self.images[-1].extend(data[start:end]),
+            "on_end": self._end,
+        }
+
+    def _begin_part(self) -> None:
+        self._disposition = b""
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._header.clear()
+        self._value.clear()
+
+    def _begin_file(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        name = options.get(b"name", b"").decode("utf-8", "replace")
+        if name != "image":
+            raise BadRequest(f"The form has a field {name!r:.80}; only `image` is allowed.")
+        if b"filename" not in options:
+            raise BadRequest("The form's field `image` is text: send it as a file.")
+        if len(self.images) == self._max_images:
+            raise TooManyImages(f"At most {self._max_images} images are allowed in one request.")
+        self.images.append(bytearray())
+
+    def _end(self) -> None:
+        self.ended = True
+
+
+_JSON_FORMS = 'send {"image": "<base64>"} or {"images": ["<base64>", …]}.'
+
+
+def _from_json(body: bytes, max_images: int) -> Intake:
+    content = _parsed(body, max_images)
+    if not isinstance(content, dict):
+        raise BadRequest(f"The JSON is no object: {_JSON_FORMS}")
+    for key in content.keys() - {"image", "images"}:
+        raise BadRequest(f"The JSON has an unknown key {key!r:.80}: {_JSON_FORMS}")
+    if len(content) != 1:
+        raise BadRequest(f"The JSON needs either `image` or `images`: {_JSON_FORMS}")
+    if "image" in content:
+        return Intake([_image(content["image"], "image")], many=False)
+    items = content["images"]
+    if not isinstance(items, list) or not items:
+        raise BadRequest(f"`images` must be a list of one image at least: {_JSON_FORMS}")
+    if len(items) > max_images:
+        raise TooManyImages(f"{len(items)} images were sent; at most {max_images} are allowed.")
+    return Intake(
+        [_image_or_error(item, f"images[{i}]") for i, item in enumerate(items)], many=True
+    )
+
+
+def _parsed(body: bytes, max_images: int) -> object:
+    # Every value but the first follows a comma or an opening bracket.
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_JSON_VALUES + 2 * max_images:
+        raise TooManyImages(f"At most {max_images} images are allowed in one request.")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("The body is no valid JSON.") from error
+
+
+def _image_or_error(value: object, name: str) -> bytes | ServiceError:
+    try:
+        return _image(value, name)
+    except ServiceError as error:
+        return error
+
+
+def _image(value: object, name: str) -> bytes:
+    if not isinstance(value, str):
+        raise BadRequest(f"`{name}` must be a string of base64.")
+    try:
+        return decode_base64(value)
+    except BadRequest as error:
+        raise BadRequest(f"`{name}`: {error.detail}") from error
+
+
+def decode_base64(text: str) -> bytes:
+    """Decode standard base64 with padding, bare or as a `data:` URI; white space is skipped.
+
+    Anything else raises BadRequest.
+    """
+    text = "".join(text.split())
+    if text[:5].lower() == "data:":
+        header, comma, text = text.partition(",")
+        if not comma or not header.lower().endswith(";base64"):
+            raise BadRequest("The data URI is not of the form data:image/…;base64,….")
+    return _decoded(text)
+
+
+def decode_base64url(text: str) -> bytes:
+    """Decode URL-safe base64, with or without padding; anything else raises BadRequest."""
+    if not _BASE64URL.fullmatch(text):
+        raise BadRequest("The text is no valid URL-safe base64 (A-Z, a-z, 0-9, - and _).")
+    bare = text.rstrip("=").replace("-", "+").replace("_", "/")
+    return _decoded(bare + "=" * (-len(bare) % 4))
+
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*={0,2}")
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except ValueError as error:
+        raise BadRequest("The text is no valid base64.") from error

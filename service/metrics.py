@@ -1,0 +1,80 @@
+"""Every metric, declared once: name, unit, labels and buckets. A leaf: it imports no other part."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+LATENCY_BUCKETS_S = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+MODEL = ("model", "version")
+
+
+class Metrics:
+    """The metrics of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "mixer_requests",
+            "Requests answered, by endpoint and HTTP status.",
+            ("endpoint", "code"),
+            registry=registry,
+        )
+        self.request_duration_s = Histogram(
+            "mixer_request_duration_seconds",
+            "From the first byte of a request to the start of its answer.",
+            ("endpoint",),
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.stage_duration_s = Histogram(
+            "mixer_stage_duration_seconds",
+            "Time of one image in one stage: decode, queue, device or encode.",
+            (*MODEL, "stage"),
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.batch_images = Histogram(
+            "mixer_batch_images",
+            "Real images in a batch, without padding.",
+            MODEL,
+            buckets=BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.batch_padding_images = Counter(
+            "mixer_batch_padding_images",
+            "Padding computed to fill batches up to their bucket.",
+            MODEL,
+            registry=registry,
+        )
+        self.queue_images = Gauge(
+            "mixer_queue_images", "Images waiting for the device.", MODEL, registry=registry
+        )
+        self.backlog_s = Gauge(
+            "mixer_backlog_seconds", "Queued work in device seconds.", MODEL, registry=registry
+        )
+        self.rejected = Counter(
+            "mixer_rejected",
+            "Requests refused for load or time, by error code.",
+            ("reason",),
+            registry=registry,
+        )
+        self.capacity_images_per_s = Gauge(
+            "mixer_capacity_images_per_second",
+            "Best throughput over the measured bucket latencies.",
+            MODEL,
+            registry=registry,
+        )
+        self.compilations = Counter(
+            "mixer_compilations",
+            "Programs compiled by this process; must not move after ready.",
+            registry=registry,
+        )
+        self.model_info = Gauge(
+            "mixer_model_info",
+            "1 for each loaded model version; its facts are in the labels.",
+            (*MODEL, "dtype", "runtime", "device"),
+            registry=registry,
+        )
+        self.build_info = Info("mixer_build", "Versions of the running code.", registry=registry)
+        self.ready = Gauge("mixer_ready", "1 while /readyz answers 200, else 0.", registry=registry)

@@ -1,0 +1,90 @@
+"""From encoded images to answers: admit, decode off the event loop, batch, one outcome each."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from model_store.preprocess import Preprocessing, to_input
+from service.batcher import Answer
+from service.errors import DeadlineExceeded, ServiceError
+from service.images import decode
+from service.metrics import Metrics
+from service.models import ServedModel
+from service.runner import Row
+
+
+class Computed(NamedTuple):
+    """One image's answer, with the seconds that its decoding took."""
+
+    answer: Answer[Row]
+    decode_s: float
+
+
+Outcome = Computed | ServiceError
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The way of images through decoder threads and a model's batcher."""
+
+    decoders: ThreadPoolExecutor
+    metrics: Metrics
+    max_image_pixels: int
+
+    async def run(
+        self, model: ServedModel, images: Sequence[bytes | ServiceError], deadline: float
+    ) -> list[Outcome]:
+        """Return one outcome for each image, in order; one's failure never touches another.
+
+        `deadline` is on the event loop's clock, in seconds.
+
+        Raises:
+            ServiceError: the request as a whole is not admitted (overload, draining, deadline).
+        """
+        with model.batcher.admit(len(images), deadline):
+            return await asyncio.gather(*(self._outcome(model, i, deadline) for i in images))
+
+    async def _outcome(
+        self, model: ServedModel, image: bytes | ServiceError, deadline: float
+    ) -> Outcome:
+        if isinstance(image, ServiceError):
+            return image
+        try:
+            pixels_HxWx3, decode_s = await self._decode(image, model, deadline)
+            answer = await model.batcher.submit(pixels_HxWx3, deadline)
+        except ServiceError as error:
+            return error
+        self._observe(model, decode_s, answer)
+        return Computed(answer, decode_s)
+
+    async def _decode(
+        self, data: bytes, model: ServedModel, deadline: float
+    ) -> tuple[np.ndarray, float]:
+        loop = asyncio.get_running_loop()
+        preprocessing = model.manifest.preprocessing
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await loop.run_in_executor(
+                    self.decoders, _decode_input, data, preprocessing, self.max_image_pixels
+                )
+        except TimeoutError:
+            raise DeadlineExceeded("The deadline passed before the image was decoded.") from None
+
+    def _observe(self, model: ServedModel, decode_s: float, answer: Answer[Row]) -> None:
+        stages = {"decode": decode_s, "queue": answer.queue_s, "device": answer.device_s}
+        for stage, seconds in stages.items():
+            self.metrics.stage_duration_s.labels(**model.labels, stage=stage).observe(seconds)
+
+
+def _decode_input(
+    data: bytes, preprocessing: Preprocessing, max_pixels: int
+) -> tuple[np.ndarray, float]:
+    """Decode and resize in a worker thread; return uint8 [H, W, 3] and the seconds it took."""
+    began_s = time.perf_counter()
+    pixels_HxWx3 = to_input(decode(data, max_pixels=max_pixels), preprocessing)
+    return pixels_HxWx3, time.perf_counter() - began_s

@@ -1,0 +1,252 @@
+"""The endpoints: each reads its request, has it computed, and writes the answer."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from prometheus_client.exposition import choose_encoder
+from starlette.responses import RedirectResponse, Response
+
+from service import answers, schemas
+from service.answers import JSON, NPY, RAW, json_response
+from service.errors import InvalidParameter, ModelNotFound
+from service.inference import Inference, read_inference
+from service.listing import describe
+from service.parts import parts_of
+
+router = APIRouter()
+
+DEFAULT_TOP_K = 5
+
+TimeoutMs = Annotated[
+    int | None,
+    Header(
+        alias="X-Request-Timeout-Ms",
+        ge=1,
+        description="The caller's deadline; work that cannot finish by then is not begun.",
+    ),
+]
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_IMAGE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "description": "An image file (JPEG, PNG, WebP, GIF or BMP) as it is, one or more form "
+        "files named `image`, or base64 in JSON.",
+        "content": {
+            "image/jpeg": _BINARY,
+            "image/*": _BINARY,
+            "application/octet-stream": _BINARY,
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": {"type": "array", "items": _BINARY["schema"]}},
+                }
+            },
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "image": {"type": "string", "description": "base64 or data: URI"},
+                        "images": {"type": "array", "items": {"type": "string"}},
+                    },
+                },
+                "example": {"image": "iVBORw0KGgo…"},
+            },
+        },
+    }
+}
+
+
+@router.post(
+    "/classify",
+    summary="Classify images",
+    responses={200: {"model": schemas.Classification | schemas.Classifications}},
+    openapi_extra=_IMAGE_BODY,
+)
+async def classify(
+    request: Request,
+    query: Annotated[schemas.ClassifyQuery, Query()],
+    timeout_ms: TimeoutMs = None,
+) -> Response:
+    """Return the most probable classes of each image, highest first."""
+    inference = await read_inference(request, query, timeout_ms)
+    k = _checked_top_k(query.top_k, inference.model.manifest.architecture.num_classes)
+    outcomes = await inference.outcomes()
+    return _encoded(
+        inference,
+        lambda: answers.classification(inference.model, outcomes, k, many=inference.intake.many),
+    )
+
+
+_EMBED_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": schemas.EmbeddingAnswer | schemas.EmbeddingAnswers,
+        "content": {NPY: _BINARY, RAW: _BINARY},
+    },
+    304: {"description": "The embedding that the caller has (If-None-Match) is still right."},
+}
+
+
+@router.post(
+    "/embed",
+    summary="Embed images",
+    responses=_EMBED_RESPONSES,
+    openapi_extra=_IMAGE_BODY,
+)
+async def post_embed(
+    request: Request, query: Annotated[schemas.EmbedQuery, Query()], timeout_ms: TimeoutMs = None
+) -> Response:
+    """Return the pooled pre-logits feature of each image: JSON, .npy or raw float32 by Accept."""
+    return await _embed(await read_inference(request, query, timeout_ms), query)
+
+
+@router.get(
+    "/embed",
+    summary="Embed one image",
+    responses=_EMBED_RESPONSES,
+    openapi_extra=_IMAGE_BODY,
+)
+async def get_embed(
+    request: Request,
+    query: Annotated[schemas.GetEmbedQuery, Query()],
+    timeout_ms: TimeoutMs = None,
+) -> Response:
+    """Return the feature of the image at `url=`, in `image=` (base64url), or in the body.
+
+    A body is a convenience for curl: HTTP gives bodies of GET no meaning, and proxies may drop it.
+    """
+    return await _embed(await read_inference(request, query, timeout_ms, query.image), query)
+
+
+async def _embed(inference: Inference, query: schemas.EmbedQuery) -> Response:
+    media_type = preferred(inference.request.headers.get("accept", JSON), (JSON, NPY, RAW))
+    headers = {"ETag": inference.etag(media_type, str(query.normalize)), "Vary": "Accept"}
+    if matches(inference.request.headers.get("if-none-match", ""), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    outcomes = await inference.outcomes()
+    response = _encoded(
+        inference,
+        lambda: answers.embedding(
+            inference.model,
+            outcomes,
+            media_type,
+            normalize=query.normalize,
+            many=inference.intake.many,
+        ),
+    )
+    response.headers.update(headers)
+    return response
+
+
+@router.get("/models", summary="List models", responses={200: {"model": schemas.ModelList}})
+async def list_models(request: Request) -> Response:
+    """Return everything that is served, and what is configured but not served, with the reason."""
+    catalog = parts_of(request).catalog
+    content = schemas.ModelList(models=describe(catalog), missing=catalog.missing)
+    return json_response(content.model_dump())
+
+
+@router.get(
+    "/models/{name}", summary="Describe a model", responses={200: {"model": schemas.ModelSummary}}
+)
+async def show_model(request: Request, name: str) -> Response:
+    """Return the loaded versions of one model."""
+    for summary in describe(parts_of(request).catalog):
+        if summary.name == name:
+            return json_response(summary.model_dump())
+    raise ModelNotFound(f"no model {name!r} is served")
+
+
+@router.get("/livez", summary="Liveness", responses={200: {"model": schemas.Health}})
+async def livez(request: Request) -> Response:
+    """200 while the process can serve; 503 when the device leaves a canary unanswered."""
+    return _health(parts_of(request).health.live())
+
+
+@router.get("/readyz", summary="Readiness", responses={200: {"model": schemas.Health}})
+async def readyz(request: Request) -> Response:
+    """200 when every configured model is verified and warm, and the server is not draining."""
+    return _health(parts_of(request).health.ready())
+
+
+@router.get("/startupz", summary="Start-up", responses={200: {"model": schemas.Health}})
+async def startupz(request: Request) -> Response:
+    """200 once start-up has finished."""
+    return _health(parts_of(request).health.startup())
+
+
+@router.get("/healthz", summary="All checks", responses={200: {"model": schemas.HealthSummary}})
+async def healthz(request: Request) -> Response:
+    """Return the three checks in one document; always 200."""
+    health = parts_of(request).health
+    summary = schemas.HealthSummary(
+        live=health.live(), ready=health.ready(), startup=health.startup()
+    )
+    return json_response(summary.model_dump())
+
+
+@router.get("/metrics", summary="Prometheus metrics")
+async def metrics(request: Request) -> Response:
+    """Return the metrics as Prometheus text, or OpenMetrics when the Accept header asks for it."""
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(
+        encode(parts_of(request).metrics.registry), headers={"Content-Type": content_type}
+    )
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> Response:
+    """Lead a person to the documentation."""
+    return RedirectResponse("docs")
+
+
+def preferred(accept: str, offered: tuple[str, ...]) -> str:
+    """Return the offered media type of the highest weight in an Accept header, else the first."""
+    weights = dict.fromkeys(offered, 0.0)
+    for entry in accept.split(","):
+        media_type, *parameters = (part.strip() for part in entry.split(";"))
+        if media_type in weights:
+            weights[media_type] = _weight(parameters)
+    best = max(offered, key=lambda media_type: weights[media_type])
+    return best if weights[best] > 0 else offered[0]
+
+
+def matches(if_none_match: str, etag: str) -> bool:
+    """Tell whether an If-None-Match header holds this tag (weak comparison, RFC 9110 13.1.2)."""
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in tags or "*" in tags
+
+
+def _weight(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _checked_top_k(top_k: int | None, classes: int) -> int:
+    if top_k is None:
+        return min(DEFAULT_TOP_K, classes)
+    if top_k > classes:
+        raise InvalidParameter(f"top_k={top_k}: allowed is 1 to {classes}, the number of classes")
+    return top_k
+
+
+def _encoded(inference: Inference, write: Callable[[], Response]) -> Response:
+    """Write the answer, and observe the time that it took."""
+    began_s = time.perf_counter()
+    response = write()
+    stage = inference.parts.metrics.stage_duration_s.labels(
+        **inference.model.labels, stage="encode"
+    )
+    stage.observe(time.perf_counter() - began_s)
+    return response
+
+
+def _health(health: schemas.Health) -> Response:
+    return json_response(health.model_dump(), 200 if health.ok else 503)

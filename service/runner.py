@@ -1,0 +1,145 @@
+"""The thread that owns a device, and the runner that puts one model's batches through it.
+
+Items arrive as uint8 [H, W, 3]; they are stacked and padded to a bucket in one thread while the
+device thread runs the batch before, and the rows of the answer go back in the items' order.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from service.batcher import BatchOutput
+
+WARMUP_REPEATS = 5
+
+T = TypeVar("T")
+
+
+class Program(Protocol):
+    """What a runtime makes of a model: see `runtimes/xla.py`."""
+
+    runtime: str
+
+    @property
+    def device(self) -> str:
+        """Kind of the device."""
+
+    def compile(self, bucket: int) -> None:
+        """Prepare for batches of exactly this many images."""
+
+    def __call__(self, images_BxHxWx3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 images -> logits float32 [B, N], embeddings float32 [B, C]."""
+
+
+class Row(NamedTuple):
+    """What the network says of one image, as float32 vectors."""
+
+    logits_N: np.ndarray
+    embedding_C: np.ndarray
+
+
+class Device:
+    """One thread, so one call at a time, on one device; it remembers its last sign of life."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
+        self._stacker = ThreadPoolExecutor(1, thread_name_prefix="stack")
+        self.last_answer_s = time.monotonic()
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run `function` on the device thread, after all that was asked for before."""
+        result = await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        self.last_answer_s = time.monotonic()
+        return result
+
+    async def stack(self, function: Callable[[], T]) -> T:
+        """Run `function` beside the device thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._stacker, function)
+
+    def close(self) -> None:
+        """End the threads without waiting for a device that may never answer."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._stacker.shutdown(wait=False, cancel_futures=True)
+
+
+class Runner:
+    """One model's compiled program on a device: implements `batcher.BatchRunner`."""
+
+    def __init__(
+        self,
+        program: Program,
+        device: Device,
+        buckets: Sequence[int],
+        image_size: int,
+        on_batch: Callable[[int, int], None],
+    ) -> None:
+        self.program = program
+        self.buckets = tuple(buckets)
+        self.latencies_s: dict[int, float] = {}
+        self._device = device
+        self._shape = (image_size, image_size, 3)
+        self._on_batch = on_batch
+
+    def warm_up(self) -> None:
+        """Compile every bucket and measure its latency (blocking; on the device thread)."""
+        for bucket in self.buckets:
+            self.program.compile(bucket)
+            blank = np.zeros((bucket, *self._shape), np.uint8)
+            self.program(blank)
+            self.latencies_s[bucket] = statistics.median(
+                _seconds(partial(self.program, blank)) for _ in range(WARMUP_REPEATS)
+            )
+
+    @property
+    def capacity_images_per_s(self) -> float:
+        """The best throughput over the measured buckets."""
+        return max(bucket / seconds for bucket, seconds in self.latencies_s.items())
+
+    def bucket(self, images: int) -> int:
+        """Return the smallest bucket that holds `images`, or the largest."""
+        return next((b for b in self.buckets if b >= images), self.buckets[-1])
+
+    def latency_s(self, images: int) -> float:
+        """Return the measured device seconds of the smallest bucket that holds `images`."""
+        return self.latencies_s[self.bucket(images)]
+
+    async def run(self, items: Sequence[np.ndarray]) -> BatchOutput[Row]:
+        """Run at most the largest bucket of uint8 [H, W, 3] images as one batch."""
+        bucket = self.bucket(len(items))
+        images_BxHxWx3 = await self._device.stack(partial(self._pad, items, bucket))
+        rows, device_s = await self._device.call(partial(self._timed, images_BxHxWx3, len(items)))
+        self._on_batch(len(items), bucket)
+        return BatchOutput(rows=rows, device_s=device_s, bucket=bucket)
+
+    def compute(self, items: Sequence[np.ndarray], bucket: int) -> list[Row]:
+        """Run at most `bucket` images in that bucket (blocking; on the device thread)."""
+        return self._timed(self._pad(items, bucket), len(items))[0]
+
+    async def canary(self) -> None:
+        """Run the smallest bucket on blank pixels."""
+        blank = np.zeros((self.buckets[0], *self._shape), np.uint8)
+        await self._device.call(partial(self.program, blank))
+
+    def _pad(self, items: Sequence[np.ndarray], bucket: int) -> np.ndarray:
+        images_BxHxWx3 = np.zeros((bucket, *self._shape), np.uint8)
+        np.stack(items, out=images_BxHxWx3[: len(items)])
+        return images_BxHxWx3
+
+    def _timed(self, images_BxHxWx3: np.ndarray, count: int) -> tuple[list[Row], float]:
+        began_s = time.perf_counter()
+        logits_BxN, embedding_BxC = self.program(images_BxHxWx3)
+        seconds = time.perf_counter() - began_s
+        rows = [Row(logits_BxN[i], embedding_BxC[i]) for i in range(count)]
+        return rows, seconds
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    call()
+    return time.perf_counter() - began_s

@@ -1,0 +1,142 @@
+"""Every setting of the service: its default, its unit in the name, and a sentence why.
+
+Read once at start from the environment (`MIXER_…`) and the command line; no other file reads the
+environment.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Names = Annotated[tuple[str, ...], NoDecode]
+Sizes = Annotated[tuple[int, ...], NoDecode]
+
+MIB = 1024**2
+
+
+class InvalidSetting(Exception):
+    """A setting's value is not allowed; the message is one line naming it."""
+
+
+class Settings(BaseSettings):
+    """The frozen settings of one process."""
+
+    model_config = SettingsConfigDict(env_prefix="MIXER_", frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port; 0 lets the system choose one.")
+    store: str | None = Field(
+        None, description="Root of the model store, a path or s3:// or gs:// URL; unset: embedded."
+    )
+    cache_dir: Path = Field(
+        Path("~/.cache/mixer"), description="Verified local copies of versions from remote stores."
+    )
+    models: Names = Field(
+        ("cifar10-mixer",),
+        description="Models to serve, comma separated: name, name@version or name@alias; looked up "
+        "in the store, then among the embedded ones.",
+    )
+    default_model: str | None = Field(
+        None, description="Name that answers when a request names none; unset: the first model."
+    )
+    buckets: Sizes = Field(
+        (1, 2, 4, 8, 16, 32),
+        description="Batch sizes compiled before ready, comma separated; more sizes waste less "
+        "padding and take longer to start.",
+    )
+    max_queue_images: int = Field(
+        256, gt=0, description="Images admitted and not yet answered per model; past it, 429."
+    )
+    decode_threads: int = Field(
+        max(2, os.cpu_count() or 1),
+        gt=0,
+        description="Threads that decode and resize, off the event loop.",
+    )
+    max_body_bytes: int = Field(
+        16 * MIB, gt=0, description="Largest request body; enforced while it streams in."
+    )
+    max_image_pixels: int = Field(
+        50_000_000, gt=0, description="Largest image by its header, before a pixel is decoded."
+    )
+    max_images: int = Field(64, gt=0, description="Most images in one request.")
+    default_timeout_ms: int = Field(
+        30_000, gt=0, description="Deadline of requests that send no X-Request-Timeout-Ms."
+    )
+    url_allow: Names = Field(
+        (), description="Host names that url= may fetch from, comma separated; empty: url= is off."
+    )
+    url_timeout_ms: int = Field(5_000, gt=0, description="Whole time that one URL fetch may take.")
+    golden_tolerance: float = Field(
+        1e-3,
+        gt=0,
+        description="Largest deviation of the golden logits, relative to the largest of them; "
+        "float32 differs by about 1e-6 between machines, a wrong network by more than 0.1.",
+    )
+    canary_interval_ms: int = Field(
+        5_000, gt=0, description="An idle device computes a canary this often, for /livez."
+    )
+    canary_timeout_ms: int = Field(
+        10_000, gt=0, description="A device silent for this long with work is dead: /livez fails."
+    )
+    drain_delay_ms: int = Field(
+        0,
+        ge=0,
+        description="After SIGTERM, time with readiness off and requests still accepted, so that "
+        "load balancers notice before connections close.",
+    )
+    drain_timeout_ms: int = Field(
+        30_000, gt=0, description="Longest wait for accepted requests at shutdown."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="info logs one line a request."
+    )
+
+    @field_validator("models", "url_allow", "buckets", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("buckets")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or value[0] < 1 or list(value) != sorted(set(value)):
+            msg = "must be ascending positive batch sizes, such as 1,2,4,8"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if not self.models:
+            msg = "models: name at least one model"
+            raise ValueError(msg)
+        if self.max_images > self.max_queue_images:
+            msg = f"max_images {self.max_images} is above max_queue_images {self.max_queue_images}"
+            raise ValueError(msg)
+        return self
+
+
+def load_settings(overrides: Mapping[str, Any]) -> Settings:
+    """Read the environment; `overrides` (from the command line) win.
+
+    Raises:
+        InvalidSetting: a value is not allowed; the message names setting, value and rule.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if not first["loc"]:
+            raise InvalidSetting(f"MIXER settings: {first['msg']}") from error
+        name = environment_name(str(first["loc"][0]))
+        raise InvalidSetting(f"{name}={first['input']!r}: {first['msg']}") from error
+
+
+def environment_name(field: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"MIXER_{field.upper()}"
