@@ -11,8 +11,8 @@ idle service answers at the speed of a single image and a loaded one fills its b
   batch, to be prepared meanwhile. A partial batch is closed the moment the device frees.
 - First in, first out. Who left, or is late, or cannot be answered in time any more, is dropped
   when the batch forms: nothing is computed for nobody. Where deadlines and size conflict, the
-  batch takes the size that answers most images in time, and of equals the largest: a small batch
-  to save one nearly expired image would make all those behind it late in turn.
+  batch takes the size that answers most images in time, and of equals the smallest: one that
+  came last makes not many late, and one that is nearly late does not delay many behind it.
 - A runner's failure is its batch's alone. The reply travels with its entry, so no row reaches
   another's caller; a wrong number of rows is a failure, since no row is then known to be its own.
 
@@ -84,7 +84,6 @@ class _Entry(Generic[Item, Result]):
         if not self.reply.done():
             error.__cause__ = cause
             self.reply.set_exception(error)
-            self.reply.exception()  # counts as seen: a caller cancelled meanwhile never looks
 
 
 @dataclass(eq=False, slots=True)
@@ -204,7 +203,7 @@ class MicroBatcher(Generic[Item, Result]):
         if not self._waiting:
             return []
         sizes = self._runner.buckets[-1:] if self._in_runner else self._runner.buckets
-        size = max(reversed(sizes), key=lambda size: min(size, len(self._in_time(size))))
+        size = max(sizes, key=lambda size: min(size, len(self._in_time(size))))
         in_time = self._in_time(size)
         if self._in_runner and len(in_time) < size:
             return []

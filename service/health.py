@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 
 from service.metrics import Metrics
 from service.models import Catalog
@@ -46,7 +45,8 @@ class HealthChecks:
         """Send a canary whenever the device has been quiet; runs until cancelled."""
         while True:
             await asyncio.sleep(self._interval_s)
-            quiet_s = time.monotonic() - self._catalog.device.last_answer_s
+            now_s = asyncio.get_running_loop().time()
+            quiet_s = now_s - self._catalog.device.last_answer_s
             if self._catalog.served and quiet_s >= self._interval_s:
                 await self._send_canary()
 

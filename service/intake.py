@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the library defines it for type checkers alone
 
 # Beyond what `max_images` strings could need: where memory would go to empty lists and objects.
 _MAX_JSON_VALUES = 100_000
+_TOO_MANY = "At most {} images are allowed in one request."
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ async def read_images(request: Request, *, max_body_bytes: int, max_images: int)
 
 
 async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    announced = request.headers.get("content-length", "")
-    received = int(announced) if announced.isdecimal() else 0
+    """Yield the body as it arrives, until it is larger than allowed."""
     refusal = BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
-    if received > max_bytes:
+    announced = request.headers.get("content-length", "0")
+    if len(announced) > 18 or int(announced) > max_bytes:  # the server has checked its digits
         raise refusal
     received = 0
     async with aclosing(request.stream()) as chunks:
@@ -71,10 +72,14 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
 
 
 async def _from_multipart(chunks: AsyncIterator[bytes], boundary: bytes, max_images: int) -> Intake:
-    form = _ImageForm(max_images)
+    form, delimiter, delimiters = _ImageForm(max_images), b"\r\n--" + boundary, 0
     try:
         parser = MultipartParser(boundary, form.callbacks)
         async for chunk in chunks:
+            # No file may hold the delimiter, and the parser is slow over what only resembles one.
+            delimiters += chunk.count(delimiter)
+            if delimiters > max_images + 1:
+                raise TooManyImages(_TOO_MANY.format(max_images))
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:
@@ -123,7 +128,7 @@ class _ImageForm:
         if b"filename" not in options:
             raise BadRequest("The form's field `image` is text: send it as a file.")
         if len(self.images) == self._max_images:
-            raise TooManyImages(f"At most {self._max_images} images are allowed in one request.")
+            raise TooManyImages(_TOO_MANY.format(self._max_images))
         self.images.append(bytearray())
 
     def _end(self) -> None:
@@ -156,7 +161,7 @@ def _from_json(body: bytes, max_images: int) -> Intake:
 def _parsed(body: bytes, max_images: int) -> object:
     # Every value but the first follows a comma or an opening bracket.
     if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_JSON_VALUES + 2 * max_images:
-        raise TooManyImages(f"At most {max_images} images are allowed in one request.")
+        raise TooManyImages(_TOO_MANY.format(max_images))
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -179,12 +184,15 @@ def _image(value: object, name: str) -> bytes:
         raise BadRequest(f"`{name}`: {error.detail}") from error
 
 
+_NO_WHITE_SPACE = dict.fromkeys(map(ord, " \t\r\n"))
+
+
 def decode_base64(text: str) -> bytes:
     """Decode standard base64 with padding, bare or as a `data:` URI; white space is skipped.
 
     Anything else raises BadRequest.
     """
-    text = "".join(text.split())
+    text = text.translate(_NO_WHITE_SPACE)
     if text[:5].lower() == "data:":
         header, comma, text = text.partition(",")
         if not comma or not header.lower().endswith(";base64"):
@@ -196,8 +204,8 @@ def decode_base64url(text: str) -> bytes:
     """Decode URL-safe base64, with or without padding; anything else raises BadRequest."""
     if not _BASE64URL.fullmatch(text):
         raise BadRequest("The text is no valid URL-safe base64 (A-Z, a-z, 0-9, - and _).")
-    bare = text.rstrip("=").replace("-", "+").replace("_", "/")
-    return _decoded(bare + "=" * (-len(bare) % 4))
+    padding = "" if text.endswith("=") else "=" * (-len(text) % 4)
+    return _decoded(text.replace("-", "+").replace("_", "/") + padding)
 
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*={0,2}")
@@ -205,6 +213,9 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*={0,2}")
 
 def _decoded(text: str) -> bytes:
     try:
-        return binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+        data = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
     except ValueError as error:
         raise BadRequest("The text is no valid base64.") from error
+    if len(text) != (len(data) + 2) // 3 * 4:  # strict mode lets padding pass where none belongs
+        raise BadRequest("The text is no valid base64: its padding is wrong.")
+    return data

@@ -5,6 +5,7 @@ device thread runs the batch before, and the rows of the answer go back in the i
 """
 
 import asyncio
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -50,12 +51,13 @@ class Device:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
         self._stacker = ThreadPoolExecutor(1, thread_name_prefix="stack")
-        self.last_answer_s = time.monotonic()
+        self.last_answer_s = -math.inf  # on the event loop's clock
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run `function` on the device thread, after all that was asked for before."""
-        result = await asyncio.get_running_loop().run_in_executor(self._thread, function)
-        self.last_answer_s = time.monotonic()
+        loop = asyncio.get_running_loop()
+        result = await loop.run_in_executor(self._thread, function)
+        self.last_answer_s = loop.time()
         return result
 
     async def stack(self, function: Callable[[], T]) -> T:
