@@ -1,0 +1,49 @@
+"""What the folder of a version must hold, and the check that it does."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from model_store.bucket import Bucket
+from model_store.errors import NotFound
+from model_store.manifest import FileRecord, Manifest
+
+MANIFEST_FILE = "manifest.json"
+# Takes the number for one publisher, holds the SHA-256 of its manifest, and outlives a deletion.
+CLAIM_FILE = "claim"
+
+
+def measure(chunks: Iterable[bytes], copy_to: BinaryIO | None = None) -> FileRecord:
+    """Return the size and digest of a stream, writing it to a file on the way if one is given."""
+    digest, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+        if copy_to is not None:
+            copy_to.write(chunk)
+    return FileRecord(bytes=size, sha256=digest.hexdigest())
+
+
+def difference(name: str, *, expected: FileRecord, found: FileRecord) -> str | None:
+    """Return in words how a file differs from its record, or None if it does not."""
+    if found.bytes != expected.bytes:
+        return f"{name} has {found.bytes} bytes instead of {expected.bytes}"
+    if found.sha256 != expected.sha256:
+        return f"the content of {name} is not that of its SHA-256"
+    return None
+
+
+def find_damage(bucket: Bucket, folder: str, manifest: Manifest) -> list[str]:
+    """Read every file of a version once and name, in words, each that is not as it must be."""
+    found = {path.removeprefix(f"{folder}/") for path in bucket.paths(folder)}
+    strangers = found - manifest.files.keys() - {MANIFEST_FILE, CLAIM_FILE}
+    damage = [f"{name} is no file of this version" for name in sorted(strangers)]
+    for name, expected in manifest.files.items():
+        try:
+            actual = measure(bucket.chunks(f"{folder}/{name}"))
+        except NotFound:
+            damage.append(f"{name} is missing")
+            continue
+        if words := difference(name, expected=expected, found=actual):
+            damage.append(words)
+    return damage
