@@ -1,0 +1,511 @@
+import asyncio
+import gc
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from service.batcher import Answer, BatchOutput
+from service.errors import (
+    DeadlineExceeded,
+    DeadlineUnreachable,
+    Draining,
+    InternalError,
+    Overloaded,
+)
+from tests.service.fake_device import REQUEST, Call, FakeDevice, call, made, start
+from tests.service.virtual_time import run, until
+
+# When a batch closes
+
+
+def test_idle_device_takes_a_single_image_at_once() -> None:
+    async def main() -> None:
+        batcher, _ = made()
+        done = await call(batcher, 7)
+        assert done.ended == 3.0
+        assert done.outcome == Answer("row 7", queue_s=0.0, device_s=3.0, batch_images=1, bucket=1)
+
+    run(main())
+
+
+def test_images_submitted_together_ride_together() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        done = await asyncio.gather(*start(batcher, 0, 1, 2))
+        assert device.batches == [[0, 1, 2]]
+        assert [each.row for each in done] == ["row 0", "row 1", "row 2"]
+        assert done[0].outcome == Answer("row 0", 0.0, 5.0, batch_images=3, bucket=4)
+
+    run(main())
+
+
+def test_partial_batch_stays_open_until_the_device_frees() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        first = start(batcher, 0)
+        await until(1.0)
+        early = start(batcher, 1)
+        await until(2.5)
+        assert device.batches == [[0]]
+        assert batcher.queued_images == 1
+        late = start(batcher, 2)
+        await until(4.0)
+        assert device.batches == [[0], [1, 2]]
+        assert batcher.queued_images == 0
+        done = await asyncio.gather(*first, *early, *late)
+        assert [each.ended for each in done] == [3.0, 7.0, 7.0]
+        # 1 waited from 1.0 until the device turned to it at 3.0.
+        assert done[1].outcome == Answer("row 1", 2.0, 4.0, batch_images=2, bucket=2)
+
+    run(main())
+
+
+def test_full_batch_is_prefetched_and_only_one() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        tasks = start(batcher, 0)
+        await until(1.0)
+        tasks += start(batcher, *range(1, 10))
+        await until(2.0)
+        assert device.batches == [[0], [1, 2, 3, 4]]
+        assert batcher.queued_images == 5
+        await until(3.5)
+        assert device.batches == [[0], [1, 2, 3, 4], [5, 6, 7, 8]]
+        await asyncio.gather(*tasks)
+        assert device.batches[3:] == [[9]]
+        assert [run.handed for run in device.runs] == [0.0, 1.0, 3.0, 13.0]
+
+    run(main())
+
+
+def test_batches_are_first_in_first_out_and_never_over_the_largest_bucket() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        await asyncio.gather(*start(batcher, *range(11)))
+        assert device.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+
+    run(main())
+
+
+def test_a_batch_runs_outside_the_context_of_any_request() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        REQUEST.set("in request 1")
+        await call(batcher, 0)
+        assert device.contexts == ["outside any request"]
+
+    run(main())
+
+
+# Deadlines and callers that leave
+
+
+def test_deadline_is_raised_at_the_deadline_while_the_device_is_busy() -> None:
+    async def main() -> None:
+        batcher, device = made(FakeDevice(slower_s=[100.0]))
+        neighbour, late = start(batcher, 0) + start(batcher, 1, deadline=6.0)
+        assert (await late).ended == 6.0
+        assert isinstance((await late).outcome, DeadlineExceeded)
+        assert device.inside == 1
+        assert (await neighbour).row == "row 0"
+        assert (await neighbour).ended == 104.0
+
+    run(main())
+
+
+def test_deadline_is_raised_at_the_deadline_while_waiting() -> None:
+    async def main() -> None:
+        batcher, device = made(FakeDevice(slower_s=[100.0]))
+        start(batcher, 0)
+        await until(1.0)
+        [late] = start(batcher, 1, deadline=50.0)
+        assert (await late).ended == 50.0
+        assert batcher.queued_images == 0
+        await batcher.drain()
+        assert device.batches == [[0]]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("deadline", "batches"), [(6.0, [[0]]), (6.5, [[0], [1]])])
+def test_image_that_cannot_be_in_time_is_dropped_when_the_batch_forms(
+    deadline: float, batches: list[list[int]]
+) -> None:
+    async def main() -> None:
+        batcher, device = made()
+        start(batcher, 0)
+        await until(1.0)
+        [task] = start(batcher, 1, deadline=deadline)  # could run from 3.0 to 6.0
+        done = await task
+        assert device.batches == batches
+        assert done.ended == (3.0 if len(batches) == 1 else 6.0)
+        assert isinstance(done.outcome, DeadlineExceeded) == (len(batches) == 1)
+
+    run(main())
+
+
+def test_past_deadline_never_reaches_the_device() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        await until(5.0)
+        [late, fine] = start(batcher, 0, deadline=5.0) + start(batcher, 1)
+        assert isinstance((await late).outcome, DeadlineExceeded)
+        assert (await late).ended == 5.0
+        assert (await fine).row == "row 1"
+        assert device.batches == [[1]]
+
+    run(main())
+
+
+def test_late_image_does_not_make_those_before_it_late() -> None:
+    # Two are in time with a batch of 2 (ends at 4) and late with the batch of 3 (ends at 5).
+    async def main() -> None:
+        batcher, device = made()
+        await asyncio.gather(*start(batcher, 0, 1, deadline=4.5), *start(batcher, 2))
+        assert device.batches == [[0, 1], [2]]
+
+    run(main())
+
+
+def test_of_equal_sizes_the_smallest_saves_both_the_hurried_and_the_patient() -> None:
+    # 2 of the 4 are in time with a batch of 4 (ends at 5), and 2 with a batch of 2 (ends at 4).
+    async def main() -> None:
+        batcher, device = made()
+        await asyncio.gather(*start(batcher, 0, 1, deadline=4.5), *start(batcher, 2, 3))
+        assert device.batches == [[0, 1], [2, 3]]
+
+    run(main())
+
+
+def test_nearly_expired_image_does_not_shrink_the_batch_behind_it() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        tight, *others = start(batcher, 0, deadline=3.5) + start(batcher, 1, 2, 3, 4)
+        assert isinstance((await tight).outcome, DeadlineExceeded)
+        assert (await tight).ended == 0.0
+        await asyncio.gather(*others)
+        assert device.batches == [[1, 2, 3, 4]]
+
+    run(main())
+
+
+def test_prefetched_batch_holds_only_what_is_in_time_behind_the_running_one() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        start(batcher, 0)
+        await until(1.0)
+        start(batcher, 1, 2, 3)
+        late = start(batcher, 4, deadline=8.0)  # a full batch behind the running one ends at 8.0
+        await until(2.0)
+        assert device.batches == [[0]]  # so no full batch can close
+        start(batcher, 5)
+        await until(2.5)
+        assert device.batches == [[0], [1, 2, 3, 5]]
+        assert isinstance((await late[0]).outcome, DeadlineExceeded)
+        assert (await late[0]).ended == 2.0
+        await batcher.drain()
+
+    run(main())
+
+
+def test_image_abandoned_while_waiting_never_reaches_the_device() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        start(batcher, 0)
+        await until(1.0)
+        gone, stays = start(batcher, 1, 2)
+        await until(2.0)
+        gone.cancel()
+        await until(2.5)
+        assert batcher.queued_images == 1
+        assert (await stays).row == "row 2"
+        assert gone.cancelled()
+        assert device.batches == [[0], [2]]
+
+    run(main())
+
+
+def test_abandoned_images_do_not_count_towards_a_full_batch() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        start(batcher, 0)
+        await until(1.0)
+        gone, *_ = start(batcher, 1, 2, 3)
+        await until(1.5)
+        gone.cancel()
+        await until(2.0)
+        start(batcher, 4)
+        await until(2.5)
+        assert device.batches == [[0]]
+        await batcher.drain()
+        assert device.batches == [[0], [2, 3, 4]]
+
+    run(main())
+
+
+def test_image_abandoned_on_the_device_leaves_its_neighbours_alone() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        first, gone, last = start(batcher, 0, 1, 2)
+        await until(1.0)
+        gone.cancel()
+        assert [(await first).row, (await last).row] == ["row 0", "row 2"]
+        assert (await first).ended == 5.0
+        assert device.batches == [[0, 1, 2]]
+
+    run(main())
+
+
+# Failures of the runner
+
+
+@pytest.mark.parametrize("fault", ["raise", "raise while preparing", "short", "long", "cancel"])
+def test_failure_is_the_batchs_alone(fault: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        batcher, _ = made(FakeDevice(faults=["none", fault]))
+        tasks = start(batcher, *range(10))
+        done = await asyncio.gather(*tasks)
+        failures = [each.outcome for each in done[4:8]]
+        assert all(isinstance(failure, InternalError) for failure in failures)
+        assert len({id(failure) for failure in failures}) == 4
+        assert all(isinstance(f, InternalError) and f.__cause__ is not None for f in failures)
+        assert [each.row for each in done[:4] + done[8:]] == [
+            f"row {n}" for n in (0, 1, 2, 3, 8, 9)
+        ]
+        assert (await call(batcher, 10)).row == "row 10"
+
+    with caplog.at_level(logging.ERROR):
+        run(main())
+    assert len(caplog.records) == 1
+    assert caplog.records[0].exc_info is not None
+
+
+def test_prefetched_batch_that_fails_early_leaves_the_running_one_alone() -> None:
+    async def main() -> None:
+        batcher, device = made(FakeDevice(faults=["none", "raise while preparing"]))
+        running = start(batcher, 0)
+        await until(1.0)
+        failing = start(batcher, 1, 2, 3, 4)
+        await until(2.0)
+        for each in failing:
+            assert isinstance((await each).outcome, InternalError)
+        assert batcher.backlog_s == 1.0
+        assert (await running[0]).row == "row 0"
+        assert len(device.runs) == 2
+
+    run(main())
+
+
+def test_caller_cancelled_in_the_instant_of_the_failure_leaves_no_trace() -> None:
+    reports: list[str] = []
+    tasks: list[asyncio.Task[Call]] = []
+
+    class Failing(FakeDevice):
+        async def run(self, items: Sequence[int]) -> BatchOutput[str]:
+            asyncio.get_running_loop().call_soon(tasks[0].cancel)  # ahead of the caller's waking up
+            raise OSError
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, report: reports.append(str(report))
+        )
+        batcher, _ = made(Failing())
+        tasks.extend(start(batcher, 0))
+        await asyncio.wait(tasks)
+        assert tasks[0].cancelled()
+
+    run(main())
+    gc.collect()
+    assert reports == []
+
+
+# Admission
+
+
+def test_permit_holds_its_places_until_its_end() -> None:
+    async def main() -> None:
+        batcher, _ = made(max_queue_images=4)
+        with batcher.admit(3, None):
+            with pytest.raises(Overloaded), batcher.admit(2, None):
+                pass
+            with batcher.admit(1, None):
+                pass
+            with pytest.raises(ZeroDivisionError), batcher.admit(1, None):
+                raise ZeroDivisionError
+            with batcher.admit(1, None):
+                pass
+        with batcher.admit(4, None):
+            pass
+        with pytest.raises(Overloaded), batcher.admit(5, None):
+            pass
+
+    run(main())
+
+
+@pytest.mark.parametrize(("other_s", "retry_after_s"), [(0.0, 8), (0.3, 9), (10.0, 18)])
+def test_overload_tells_when_the_backlog_will_have_drained(
+    other_s: float, retry_after_s: int
+) -> None:
+    async def main() -> None:
+        batcher, _ = made(max_queue_images=5, other_s=other_s)
+        with batcher.admit(5, None), pytest.raises(Overloaded) as refusal, batcher.admit(1, None):
+            pass  # a batch of 4 and one of 1
+        assert refusal.value.retry_after_s == retry_after_s
+
+    run(main())
+
+
+def test_retry_after_is_at_least_a_second() -> None:
+    async def main() -> None:
+        batcher, _ = made(max_queue_images=2)
+        with pytest.raises(Overloaded) as refusal, batcher.admit(3, None):
+            pass
+        assert refusal.value.retry_after_s == 1
+
+    run(main())
+
+
+def test_deadline_behind_the_backlog_is_refused_at_admission() -> None:
+    async def main() -> None:
+        batcher, _ = made(other_s=2.0)
+        start(batcher, 0)
+        await until(1.0)
+        # Left of the running one 2, of other models 2, then 4 and 1 images: 5 + 3. In all until 13.
+        with batcher.admit(3, None):
+            with pytest.raises(DeadlineUnreachable), batcher.admit(2, 13.0):
+                pass
+            with batcher.admit(2, 13.1):
+                pass
+            with batcher.admit(1, 10.1):
+                pass
+        await batcher.drain()
+
+    run(main())
+
+
+def test_backlog_counts_every_image_once() -> None:
+    async def main() -> None:
+        batcher, _ = made()
+        assert batcher.backlog_s == 0.0
+        with batcher.admit(6, None):
+            assert batcher.backlog_s == 5.0 + 4.0
+            start(batcher, 0)
+            await until(1.0)  # one runs and has 2 left; 5 are still to come
+            assert batcher.backlog_s == 2.0 + (5.0 + 3.0)
+            start(batcher, 1, 2, 3, 4)
+            await until(2.0)  # four are prefetched, one is still to come
+            assert batcher.backlog_s == 1.0 + 5.0 + 3.0
+            start(batcher, 5)
+            await until(4.0)  # the prefetched has run for 1, and the last waits
+            assert batcher.queued_images == 1
+            assert batcher.backlog_s == 4.0 + 3.0
+            await until(12.0)
+            assert batcher.backlog_s == 0.0
+
+    run(main())
+
+
+def test_overdue_batch_counts_for_nothing_and_not_for_less() -> None:
+    async def main() -> None:
+        batcher, _ = made(FakeDevice(slower_s=[10.0]))
+        start(batcher, 0)
+        await until(1.0)
+        start(batcher, 1, 2, 3, 4)
+        await until(9.0)
+        assert batcher.backlog_s == 5.0
+        await until(14.0)  # the prefetched one took over at 13.0
+        assert batcher.backlog_s == 4.0
+        await batcher.drain()
+
+    run(main())
+
+
+def test_images_that_never_came_are_forgotten_with_their_permit() -> None:
+    async def main() -> None:
+        batcher, _ = made()
+        with batcher.admit(1, None):
+            with batcher.admit(4, None):
+                start(batcher, 0)
+                await until(1.0)
+            assert batcher.backlog_s == 2.0  # the one on the device may be of either permit
+            await until(4.0)
+        assert batcher.backlog_s == 0.0
+        with batcher.admit(2, None):
+            with batcher.admit(1, None):
+                pass
+            assert batcher.backlog_s == 4.0
+
+    run(main())
+
+
+# Drain
+
+
+def test_drain_refuses_the_new_and_answers_the_accepted() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        tasks = start(batcher, *range(5))
+        with batcher.admit(1, None):
+            drained = asyncio.create_task(batcher.drain())
+            await until(1.0)
+            with pytest.raises(Draining), batcher.admit(1, None):
+                pass
+            await until(20.0)
+            assert not drained.done()
+            assert (await call(batcher, 5)).row == "row 5"  # decoded only now
+        assert [(await task).row for task in tasks] == [f"row {n}" for n in range(5)]
+        await drained
+        assert asyncio.get_running_loop().time() == 23.0
+        assert (batcher.queued_images, batcher.backlog_s, device.inside) == (0, 0.0, 0)
+        await batcher.drain()
+        with pytest.raises(Draining):
+            await batcher.submit(6)
+
+    run(main())
+
+
+def test_drain_of_an_idle_batcher_ends_at_once_however_often() -> None:
+    async def main() -> None:
+        batcher, _ = made()
+        await asyncio.gather(batcher.drain(), batcher.drain())
+        await batcher.drain()
+
+    run(main())
+
+
+def test_drain_waits_for_the_device_even_if_nobody_else_does() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        [task] = start(batcher, 0)
+        await until(1.0)
+        task.cancel()
+        await batcher.drain()
+        assert asyncio.get_running_loop().time() == 3.0
+        assert device.inside == 0
+
+    run(main())
+
+
+def test_drain_in_the_instant_of_a_submit_waits_for_its_answer() -> None:
+    async def main() -> None:
+        batcher, _ = made()
+        [task] = start(batcher, 0)
+        await asyncio.create_task(batcher.drain())  # runs between the submit and its dispatch
+        assert task.done()
+        assert task.result().row == "row 0"
+
+    run(main())
+
+
+def test_drain_does_not_wait_for_what_was_abandoned_before_it_ran() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        [task] = start(batcher, 0)
+        drained = asyncio.create_task(batcher.drain())
+        asyncio.get_running_loop().call_soon(task.cancel)  # after the submit, before its dispatch
+        await drained
+        assert task.cancelled()
+        assert device.runs == []
+
+    run(main())

@@ -1,0 +1,240 @@
+import asyncio
+import base64
+import json
+from collections.abc import Iterable
+
+import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from service.errors import BadRequest, BodyTooLarge, TooManyImages
+from service.intake import Intake, decode_base64, decode_base64url, read_images
+from tests.service.reading import CAT, DOG, LIMITS, images, outcome, refused, slowly
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "image/jpeg",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "text/plain; charset=nonsense",
+        "\xe9",
+        None,
+    ],
+)
+def test_raw_body_is_the_file_whatever_its_type(content_type: str | None) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type.encode("latin-1")}
+    assert outcome(content=CAT, headers=headers) == Intake([CAT], many=False)
+
+
+def test_chunked_body_is_joined() -> None:
+    assert images(outcome(content=slowly([CAT, b"", DOG]))) == [CAT + DOG]
+
+
+def test_empty_body_is_an_empty_image() -> None:
+    assert outcome(content=b"") == Intake([b""], many=False)
+
+
+@pytest.mark.parametrize("framing", ["application/json", "image/png", "multipart/form-data"])
+def test_announced_size_is_refused_before_the_body(framing: str) -> None:
+    asked = []
+
+    async def run() -> None:
+        async def receive() -> Message:
+            asked.append(1)
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        headers = [(b"content-type", framing.encode() + b"; boundary=x")]
+        scope = {"type": "http", "headers": [*headers, (b"content-length", b"10001")]}
+        await read_images(Request(scope, receive), **LIMITS)
+
+    with pytest.raises(BodyTooLarge, match="10000 bytes"):
+        asyncio.run(run())
+    assert not asked
+
+
+@pytest.mark.parametrize("length", [b"9" * 18, b"9" * 5000])
+def test_absurd_announced_sizes_are_refused(length: bytes) -> None:
+    async def never() -> Message:
+        raise AssertionError
+
+    scope = {"type": "http", "headers": [(b"content-length", length)]}
+    with pytest.raises(BodyTooLarge):
+        asyncio.run(read_images(Request(scope, never), **LIMITS))
+
+
+@pytest.mark.parametrize("multipart", [False, True])
+def test_streamed_size_is_refused_as_soon_as_it_is_passed(*, multipart: bool) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    sent = []
+
+    def endless() -> Iterable[bytes]:
+        yield head
+        while True:
+            sent.append(1)
+            yield b"\0" * 1000
+
+    content_type = "multipart/form-data; boundary=x" if multipart else "image/png"
+    error = outcome(content=slowly(endless()), headers={"Content-Type": content_type})
+    assert isinstance(error, BodyTooLarge)
+    assert len(sent) <= 11
+
+
+def test_body_limit_is_exact() -> None:
+    assert outcome(content=b"\0" * 10_000) == Intake([b"\0" * 10_000], many=False)
+    refused(BodyTooLarge, "10000", content=b"\0" * 10_001)
+
+
+def test_json_forms() -> None:
+    assert outcome(json={"image": b64(CAT)}) == Intake([CAT], many=False)
+    assert outcome(json={"images": [b64(CAT)]}) == Intake([CAT], many=True)
+    uri = f"data:image/png;base64,{b64(DOG)}"
+    assert outcome(json={"images": [b64(CAT), uri]}) == Intake([CAT, DOG], many=True)
+    assert images(outcome(json={"image": ""})) == [b""]
+
+
+def test_json_with_charset_and_byte_order_mark() -> None:
+    body = b"\xef\xbb\xbf" + json.dumps({"image": b64(CAT)}).encode()
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    assert images(outcome(content=body, headers=headers)) == [CAT]
+
+
+def test_one_bad_item_spoils_no_neighbour() -> None:
+    first, second, third = images(outcome(json={"images": [b64(CAT), "?", 7]}))
+    assert first == CAT
+    assert isinstance(second, BadRequest)
+    assert isinstance(third, BadRequest)
+    assert (second.detail[:11], third.detail[:11]) == ("`images[1]`", "`images[2]`")
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ([], "no object"),
+        ("cat", "no object"),
+        (None, "no object"),
+        ({}, "either"),
+        ({"image": "", "images": [""]}, "either"),
+        ({"picture": ""}, "'picture'"),
+        ({"image": "", "k" * 999: ""}, "'kkk"),
+        ({"images": []}, "`images` must be a list"),
+        ({"images": "cat"}, "`images` must be a list"),
+        ({"images": {"a": "b"}}, "`images` must be a list"),
+        ({"image": "?"}, "`image`"),
+        ({"image": ["cat"]}, "`image` must be a string"),
+        ({"image": None}, "`image` must be a string"),
+        ({"image": "\ud800"}, "`image`"),
+        ({"image": "é"}, "`image`"),
+    ],
+)
+def test_json_of_another_shape_is_named(content: object, named: str) -> None:
+    body = json.dumps(content).encode()
+    error = outcome(content=body, headers={"Content-Type": "application/json"})
+    assert isinstance(error, BadRequest)
+    assert named in error.detail
+    assert len(error.detail) < 250
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b'{"image": "\xff"}',
+        b'{"image": ' + b"9" * 5000 + b"}",
+        b'{"images": ' + b"[" * 9000,
+        b'{"images": ' + b'{"a":' * 1900,
+    ],
+    ids=["empty", "cut", "no UTF-8", "long number", "deep lists", "deep objects"],
+)
+def test_malformed_json(body: bytes) -> None:
+    refused(BadRequest, "JSON", content=body, headers={"Content-Type": "application/json"})
+
+
+def test_json_image_limit() -> None:
+    assert len(images(outcome(json={"images": [""] * 3}))) == 3
+    refused(TooManyImages, "4 images", json={"images": [""] * 4})
+
+
+def test_json_of_many_values_is_refused_unparsed() -> None:
+    # Not JSON at all: only a refusal before parsing can call it too many images.
+    body = b'{"images": [' + b"[]," * 60_000
+    headers = {"Content-Type": "application/json"}
+    limits = {"max_body_bytes": 2**20, "max_images": 3}
+    assert isinstance(outcome(limits, content=body, headers=headers), TooManyImages)
+
+
+def test_a_client_that_leaves_raises_its_disconnect() -> None:
+    async def run() -> None:
+        messages: list[Message] = [
+            {"type": "http.request", "body": b"cat", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+
+        async def receive() -> Message:
+            return messages.pop(0)
+
+        await read_images(Request({"type": "http", "headers": []}, receive), **LIMITS)
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("", b""),
+        ("Y2F0", b"cat"),
+        ("Y2E=", b"ca"),
+        ("+/+/", b"\xfb\xff\xbf"),
+        (" Y2\r\nF0\t", b"cat"),
+        ("data:image/png;base64,Y2F0", b"cat"),
+        ("DATA:;BASE64,Y2F0", b"cat"),
+        ("data:image/svg+xml;charset=utf-8;base64,Y2F0", b"cat"),
+    ],
+)
+def test_base64(text: str, data: bytes) -> None:
+    assert decode_base64(text) == data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Y",
+        "Y2E",
+        "Y2E==",
+        "Y2F0=",
+        "Y2F0====",
+        "=Y2E",
+        "Y2=E",
+        "Y2E=Y2E=",
+        "-_-_",
+        "Y2F0é",
+        "\ud800",
+        "Y2F%30",
+        "data:image/png,cat",
+        "data:image/png;base64",
+        "data:image/png;base64,?",
+    ],
+)
+def test_malformed_base64(text: str) -> None:
+    with pytest.raises(BadRequest):
+        decode_base64(text)
+
+
+@pytest.mark.parametrize("text", ["-_-_", "-_-_Y2E", "-_-_Y2E=", "", "Y2F0"])
+def test_base64url(text: str) -> None:
+    assert decode_base64url(text) == base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+@pytest.mark.parametrize(
+    "text", ["Y", "+/+/", "Y2 F0", "Y2F0====", "Y2F0=", "é", "Y2E=x", "Y2F0\n"]
+)
+def test_malformed_base64url(text: str) -> None:
+    with pytest.raises(BadRequest):
+        decode_base64url(text)

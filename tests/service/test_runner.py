@@ -1,0 +1,158 @@
+"""The runner: padding to buckets, rows in order, one device thread, measured latencies."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from service.runner import Device, Runner
+
+T = TypeVar("T")
+
+IMAGE_SIZE = 3
+
+
+class RecordingProgram:
+    """Answers each image with its first pixel, and remembers what it was asked."""
+
+    runtime = "recording"
+    device = "none"
+
+    def __init__(self) -> None:
+        self.compiled: list[int] = []
+        self.batches: list[np.ndarray] = []
+        self.threads: set[int] = set()
+
+    def compile(self, bucket: int) -> None:
+        self.compiled.append(bucket)
+
+    def __call__(self, images_BxHxWx3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert len(images_BxHxWx3) in self.compiled, "would compile after ready"
+        self.threads.add(threading.get_ident())
+        self.batches.append(images_BxHxWx3)
+        first = images_BxHxWx3[:, 0, 0, :].astype(np.float32)
+        return first, first[:, :2]
+
+
+@pytest.fixture
+def program() -> RecordingProgram:
+    return RecordingProgram()
+
+
+def image(value: int) -> np.ndarray:
+    return np.full((IMAGE_SIZE, IMAGE_SIZE, 3), value, np.uint8)
+
+
+def with_runner(program: RecordingProgram, use: Any) -> tuple[Any, list[tuple[int, int]]]:
+    """Warm a runner up on its device thread, then await `use(runner)`."""
+    observed: list[tuple[int, int]] = []
+
+    async def run() -> Any:
+        device = Device()
+        runner = Runner(
+            program, device, (1, 2, 4), IMAGE_SIZE, on_batch=lambda *seen: observed.append(seen)
+        )
+        await device.call(runner.warm_up)
+        program.batches.clear()
+        try:
+            return await use(runner)
+        finally:
+            device.close()
+
+    return asyncio.run(run()), observed
+
+
+def test_rows_keep_the_order_of_the_items(program: RecordingProgram) -> None:
+    output, _ = with_runner(program, lambda runner: runner.run([image(v) for v in (7, 5, 9)]))
+    assert [row.logits_N[0] for row in output.rows] == [7, 5, 9]
+    assert [row.embedding_C.tolist() for row in output.rows] == [[7, 7], [5, 5], [9, 9]]
+
+
+@pytest.mark.parametrize(("images", "bucket"), [(1, 1), (2, 2), (3, 4), (4, 4)])
+def test_a_batch_is_padded_with_blanks_to_the_smallest_bucket(
+    program: RecordingProgram, images: int, bucket: int
+) -> None:
+    output, observed = with_runner(program, lambda runner: runner.run([image(8)] * images))
+    (batch,) = program.batches
+    assert batch.shape == (bucket, IMAGE_SIZE, IMAGE_SIZE, 3)
+    assert batch.dtype == np.uint8
+    assert (batch[:images] == 8).all()
+    assert not batch[images:].any()
+    assert output.bucket == bucket
+    assert observed == [(images, bucket)]
+
+
+def test_warm_up_compiles_and_measures_every_bucket(program: RecordingProgram) -> None:
+    async def look(runner: Runner) -> Runner:
+        return runner
+
+    runner, _ = with_runner(program, look)
+    assert program.compiled == [1, 2, 4]
+    assert list(runner.latencies_s) == [1, 2, 4]
+    assert runner.latency_s(3) == runner.latencies_s[4]
+    assert runner.capacity_images_per_s == max(b / s for b, s in runner.latencies_s.items())
+
+
+def test_all_calls_are_on_one_thread(program: RecordingProgram) -> None:
+    async def many(runner: Runner) -> None:
+        await asyncio.gather(*(runner.run([image(1)]) for _ in range(8)), runner.canary())
+
+    with_runner(program, many)
+    assert len(program.threads) == 1
+    assert threading.get_ident() not in program.threads
+
+
+def test_the_next_batch_is_stacked_while_the_device_is_busy() -> None:
+    """Prefetching is worth something only if its preparation overlaps the running batch."""
+    release, stacked = threading.Event(), threading.Event()
+
+    class Blocking(RecordingProgram):
+        def __call__(self, images_BxHxWx3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            if images_BxHxWx3.any():
+                assert release.wait(10)
+            return super().__call__(images_BxHxWx3)
+
+    class Watched(list[np.ndarray]):
+        def __len__(self) -> int:
+            stacked.set()
+            return super().__len__()
+
+    async def overlap(runner: Runner) -> bool:
+        first = asyncio.create_task(runner.run([image(1)]))
+        second = asyncio.create_task(runner.run(Watched([image(2)])))
+        prepared = await asyncio.to_thread(stacked.wait, 10)
+        release.set()
+        await asyncio.gather(first, second)
+        return prepared
+
+    prepared, _ = with_runner(Blocking(), overlap)
+    assert prepared
+
+
+def test_a_failing_program_fails_the_call_and_not_the_thread(program: RecordingProgram) -> None:
+    async def fail_then_work(runner: Runner) -> Any:
+        with pytest.raises(ValueError, match="dimensionality"):
+            await runner.run([np.zeros((1, 2, 3, 4), np.uint8)])
+        return await runner.run([image(6)])
+
+    output, _ = with_runner(program, fail_then_work)
+    assert output.rows[0].logits_N[0] == 6
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(coroutine)
+
+
+def test_the_device_remembers_its_last_answer() -> None:
+    async def answered() -> tuple[float, float]:
+        device = Device()
+        before = device.last_answer_s
+        await device.call(lambda: None)
+        device.close()
+        return before, device.last_answer_s
+
+    before, after = run(answered())
+    assert after > before

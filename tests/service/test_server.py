@@ -1,0 +1,101 @@
+"""The process: it says where to look, drains on SIGTERM, and refuses wrong settings."""
+
+import io
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from model_store.store import ModelStore
+from model_store.variants import MixerConfig
+from tests.models import random_checkpoint
+from tests.service.live import server_process
+
+# Enough arithmetic that requests are in flight when the signal comes.
+SLOW = MixerConfig(
+    image_size=96,
+    patch_size=4,
+    width=48,
+    depth=6,
+    token_mlp_width=96,
+    channel_mlp_width=160,
+    num_classes=6,
+)
+REQUESTS = 24
+
+
+def png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (64, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_sigterm_answers_what_was_accepted_and_exits_0(tmp_path: Path) -> None:
+    """Connections are open and served throughout: each request is answered whole or refused."""
+    store = ModelStore(str(tmp_path / "store"))
+    store.publish("slow", random_checkpoint(SLOW))
+    log = tmp_path / "log"
+    with (
+        server_process(log, store=store.root, models="slow", buckets="1,2") as (process, url),
+        httpx.Client(base_url=url, timeout=60) as client,
+        ThreadPoolExecutor(REQUESTS) as pool,
+    ):
+        expected = client.post("/classify", content=png(0)).json()
+        answers = [pool.submit(client.post, "/classify", content=png(0)) for _ in range(REQUESTS)]
+        next(iter(answers)).result()  # from here on the server is busy with the others
+        process.send_signal(signal.SIGTERM)
+        results = [outcome(answer.result) for answer in answers]
+        assert process.wait(60) == 0
+    assert all(result in (expected, "refused") for result in results), results
+    assert results.count(expected) >= 1
+    assert "Traceback" not in log.read_text()
+
+
+def outcome(result: object) -> object:
+    """Return the answer's body, or `refused` for a clean refusal."""
+    try:
+        response = result()  # type: ignore[operator]
+    except httpx.ConnectError:  # the socket was closed before this request was sent
+        return "refused"
+    if response.status_code == 503 and response.json()["code"] == "draining":
+        return "refused"
+    return response.json()
+
+
+def test_readiness_goes_off_before_the_socket_closes(tmp_path: Path) -> None:
+    store = ModelStore(str(tmp_path / "store"))
+    store.publish("tiny", random_checkpoint())
+    settings = {"store": store.root, "models": "tiny", "buckets": "1", "drain_delay_ms": 60_000}
+    with (
+        server_process(tmp_path / "log", **settings) as (process, url),
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        assert client.get("/readyz").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        while (unready := client.get("/readyz")).status_code == 200:
+            pass
+        assert unready.json()["reasons"] == {"server": "draining"}
+        assert client.post("/classify", content=png(1)).status_code == 200
+        process.send_signal(signal.SIGTERM)  # the second one ends the wait
+        process.wait(60)
+
+
+def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
+    command = [sys.executable, "-m", "service", "serve", "--port", "seventy"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "MIXER_PORT='seventy'" in done.stderr
+
+
+def test_help_names_every_setting_with_its_environment_variable() -> None:
+    command = [sys.executable, "-m", "service", "serve", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "MIXER_MAX_BODY_BYTES" in done.stdout
+    assert "--golden-tolerance" in done.stdout

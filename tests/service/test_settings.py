@@ -1,0 +1,61 @@
+"""Settings: environment and options, and one clear line for a wrong value."""
+
+import pytest
+
+from service.settings import InvalidSetting, Settings, environment_name, load_settings
+
+
+def test_every_setting_says_why_it_exists() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIXER_PORT", "9000")
+    monkeypatch.setenv("MIXER_MODELS", "b16, cifar10@2,")
+    monkeypatch.setenv("MIXER_BUCKETS", "1,8,64")
+    settings = load_settings({})
+    assert settings.port == 9000
+    assert settings.models == ("b16", "cifar10@2")
+    assert settings.buckets == (1, 8, 64)
+
+
+def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIXER_PORT", "9000")
+    assert load_settings({"port": "9001"}).port == 9001
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("port", "99999", "less than or equal to 65535"),
+        ("port", "http", "valid integer"),
+        ("buckets", "8,4", "ascending positive batch sizes"),
+        ("buckets", "", "ascending positive batch sizes"),
+        ("buckets", "0,1", "ascending positive batch sizes"),
+        ("max_images", "0", "greater than 0"),
+        ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ],
+)
+def test_a_wrong_value_gives_one_line_with_name_value_and_rule(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
+) -> None:
+    monkeypatch.setenv(environment_name(name), value)
+    with pytest.raises(InvalidSetting) as refusal:
+        load_settings({})
+    message = str(refusal.value)
+    assert message.startswith(f"MIXER_{name.upper()}=")
+    assert rule in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "given", [{"models": ""}, {"max_images": 300, "max_queue_images": 200}]
+)
+def test_settings_that_do_not_fit_together_are_refused(given: dict[str, object]) -> None:
+    with pytest.raises(InvalidSetting, match=next(iter(given))):
+        load_settings(given)
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings({}).port = 1  # type: ignore[misc]
