@@ -39,7 +39,8 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _serve(options: argparse.Namespace) -> int:
-    given = {name: value for name in Settings.model_fields if (value := getattr(options, name))}
+    options_given = {name: getattr(options, name) for name in Settings.model_fields}
+    given = {name: value for name, value in options_given.items() if value is not None}
     try:
         settings = load_settings(given)
     except InvalidSetting as error:

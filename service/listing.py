@@ -11,7 +11,7 @@ def describe(catalog: Catalog) -> list[ModelSummary]:
     return [
         ModelSummary(
             name=name,
-            default=name == catalog.default,
+            default=name == catalog.default.partition("@")[0],
             versions=[_version(m) for m in catalog.served if m.version.model == name],
         )
         for name in names

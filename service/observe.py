@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.answers import problem
@@ -60,6 +61,8 @@ class ObserveMiddleware:
         observed = self._sender(trace, send)
         try:
             await self._app(scope, receive, observed)
+        except ClientDisconnect:
+            pass  # nobody is left to answer
         except Exception:
             log.exception("bug in request %s", trace.request_id)
             if trace.status != CLIENT_CLOSED_REQUEST:

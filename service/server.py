@@ -46,7 +46,9 @@ class Server(uvicorn.Server):
             return
         log.info("signal %d: draining", sig)
         self._parts.health.draining = True
-        asyncio.get_running_loop().call_later(self._delay_s, self._stop_accepting)
+        loop = asyncio.get_running_loop()
+        # A signal may interrupt the loop anywhere, so it is asked as another thread would ask.
+        loop.call_soon_threadsafe(loop.call_later, self._delay_s, self._stop_accepting)
 
     def _stop_accepting(self) -> None:
         # Not through uvicorn's handler: it would raise the signal again after the shutdown, and

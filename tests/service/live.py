@@ -1,4 +1,4 @@
-"""A real server on a loopback socket: in a thread of the test's process, or a process of its own."""
+"""A real server on a loopback socket: in a thread of the test, or as a process of its own."""
 
 import asyncio
 import os

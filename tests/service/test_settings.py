@@ -48,9 +48,7 @@ def test_a_wrong_value_gives_one_line_with_name_value_and_rule(
     assert "\n" not in message
 
 
-@pytest.mark.parametrize(
-    "given", [{"models": ""}, {"max_images": 300, "max_queue_images": 200}]
-)
+@pytest.mark.parametrize("given", [{"models": ""}, {"max_images": 300, "max_queue_images": 200}])
 def test_settings_that_do_not_fit_together_are_refused(given: dict[str, object]) -> None:
     with pytest.raises(InvalidSetting, match=next(iter(given))):
         load_settings(given)
