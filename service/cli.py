@@ -49,6 +49,8 @@ def _serve(options: argparse.Namespace) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    # It warns of every malformed body; the client is told, and our own line logs the status.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     keep_freed_memory()
     # Imported late: `mixer store` and `--help` need no web server.
     from service.app import create_app  # noqa: PLC0415

@@ -7,19 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from trainer.config import AugmentConfig
-
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
 
 
 def augment_image(
-    image: Image.Image, augment: AugmentConfig, size: int, rng: np.random.Generator
+    image: Image.Image, size: int, rng: np.random.Generator, *, min_area: float, flip: bool
 ) -> np.ndarray:
     """Return a random crop of the picture, perhaps mirrored, as uint8 [size, size, 3]."""
-    box = inception_box(image.size, augment.crop_min_area, rng)
+    box = inception_box(image.size, min_area, rng)
     pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
-    return pixels[:, ::-1] if augment.flip and rng.random() < 0.5 else pixels
+    return pixels[:, ::-1] if flip and rng.random() < 0.5 else pixels
 
 
 def inception_box(

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import grain
 import orbax.checkpoint as ocp
+from pydantic import JsonValue
 
 from trainer.step import TrainState
 
@@ -21,7 +22,9 @@ class Progress(NamedTuple):
 class RunCheckpoints:
     """The newest checkpoints in `<run_dir>/checkpoints`, each written whole or not at all."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, settings: dict[str, JsonValue]) -> None:
+        """Name the folder, and the settings that all checkpoints in it share."""
+        self._run_dir, self._settings = run_dir, settings
         options = ocp.CheckpointManagerOptions(
             max_to_keep=KEPT_CHECKPOINTS, enable_async_checkpointing=False
         )
@@ -36,7 +39,9 @@ class RunCheckpoints:
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(progress.state._asdict()),
-                run=ocp.args.JsonSave({"elapsed_s": progress.elapsed_s}),
+                run=ocp.args.JsonSave(
+                    {"elapsed_s": progress.elapsed_s, "settings": self._settings}
+                ),
                 data=grain.checkpoint.CheckpointSave(batches),
             ),
         )
@@ -45,19 +50,33 @@ class RunCheckpoints:
         """Return the newest checkpoint's progress, and move `batches` to where it was.
 
         Without a checkpoint the run starts at `initial`.
+
+        Raises:
+            ValueError: the checkpoint is of a run with other settings.
         """
         step = self._manager.latest_step()
         if step is None:
             return Progress(initial, 0.0)
+        run = self._manager.restore(step, args=ocp.args.Composite(run=ocp.args.JsonRestore())).run
+        self._check_settings(run.get("settings", {}))
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
                 state=ocp.args.StandardRestore(initial._asdict()),
-                run=ocp.args.JsonRestore(),
                 data=grain.checkpoint.CheckpointRestore(batches),
             ),
         )
-        return Progress(TrainState(**restored["state"]), restored["run"]["elapsed_s"])
+        return Progress(TrainState(**restored["state"]), run["elapsed_s"])
+
+    def _check_settings(self, found: dict[str, JsonValue]) -> None:
+        # Checkpoints of before settings were noted have none.
+        changed = [name for name, value in found.items() if self._settings.get(name) != value]
+        if changed:
+            msg = (
+                f"{self._run_dir} holds a run with another {', '.join(changed)}: "
+                "repeat its command, or choose another run_dir"
+            )
+            raise ValueError(msg)
 
     def close(self) -> None:
         """Finish pending writes."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from pydantic import JsonValue, TypeAdapter
+
 from model_store.preprocess import Preprocessing
 from model_store.variants import MixerConfig
 
@@ -28,6 +30,10 @@ class AugmentConfig:
     """Mirror left to right with probability one half."""
     mixup: float = 0.0
     """p of mixup's Beta(p, p); 0 is off."""
+    closing_epochs: int = 0
+    """Last epochs, in which training images come closer to evaluation's: larger crops, no mixup."""
+    closing_crop_min_area: float = 0.8
+    """`crop_min_area` of the closing epochs."""
 
 
 @dataclass(frozen=True)
@@ -72,3 +78,26 @@ class TrainConfig:
     """Store root (path or URL) to publish to at the end."""
     publish_as: str = "mixer"
     """Model name in the store."""
+
+    def closing_step(self, steps_per_epoch: int) -> int:
+        """Return the first step of the closing epochs."""
+        return (self.epochs - self.augment.closing_epochs) * steps_per_epoch
+
+
+def all_settings(config: TrainConfig) -> dict[str, JsonValue]:
+    """Return the run's configuration as JSON values, without folders of this machine."""
+    settings: dict[str, JsonValue] = TypeAdapter(TrainConfig).dump_python(config, mode="json")
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in ("data", "run_dir", "publish_to")
+    }
+
+
+def arithmetic_settings(config: TrainConfig) -> dict[str, JsonValue]:
+    """Return those of the settings that decide the parameters in the end."""
+    return {
+        name: value
+        for name, value in all_settings(config).items()
+        if name not in ("publish_as", "checkpoint_every_steps", "evaluate_every_epochs")
+    }

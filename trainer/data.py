@@ -19,7 +19,7 @@ from PIL import Image
 
 from model_store.preprocess import Preprocessing, to_input
 from trainer.augment import augment_image
-from trainer.config import AugmentConfig, TrainConfig
+from trainer.config import TrainConfig
 
 Split = Literal["train", "test"]
 SHEET_COLUMNS = 40
@@ -92,7 +92,7 @@ class FilePictures:
         try:
             with Image.open(self.paths[index]) as image:
                 return image.convert("RGB")
-        except OSError as error:
+        except Exception as error:  # Pillow's decoders raise whatever they stumble over
             msg = f"{self.paths[index]}: no readable image"
             raise DataError(msg) from error
 
@@ -133,28 +133,45 @@ def _load_class_folders(root: Path) -> DataSet:
 
 
 def _load_sheets(path: Path, split: Split) -> DataSet:
-    sheets = sorted(path.glob(f"{split}_*.webp"))
-    classes = tuple((path / "classes.txt").read_text().split("\n"))
-    classes = tuple(name.strip() for name in classes if name.strip())
-    with np.load(path / "labels.npz", allow_pickle=False) as labels_file:
-        labels = labels_file[f"y_{split}"].astype(np.int32)
-    if not sheets:
-        msg = f"{path}: no sheets {split}_*.webp"
+    labels, classes = _read_labels(path / "labels.npz", split), _read_classes(path / "classes.txt")
+    tiles = [_read_tiles(sheet) for sheet in sorted(path.glob(f"{split}_*.webp"))]
+    sides = {found.shape[1] for found in tiles}
+    if len(sides) != 1:
+        msg = f"{path}: sheets {split}_*.webp with tiles of {sorted(sides) or 'no'} pixels"
         raise DataError(msg)
-    pixels = np.concatenate([_read_tiles(sheet) for sheet in sheets])
-    if len(labels) != len(pixels) or labels.max(initial=0) >= len(classes):
+    pixels = np.concatenate(tiles)
+    lowest, highest = labels.min(initial=0), labels.max(initial=0)
+    if labels.shape != pixels.shape[:1] or lowest < 0 or highest >= len(classes):
         msg = (
-            f"{path}: {len(pixels)} {split} images, {len(labels)} labels up to "
-            f"{labels.max(initial=0)}, {len(classes)} class names"
+            f"{path}: {len(pixels)} {split} images, {labels.size} labels from {lowest} to "
+            f"{highest}, {len(classes)} class names"
         )
         raise DataError(msg)
     return DataSet(ArrayPictures(pixels), labels, classes)
 
 
+def _read_labels(file: Path, split: Split) -> np.ndarray:
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            labels: np.ndarray = arrays[f"y_{split}"].astype(np.int32)
+    except Exception as error:  # numpy, zipfile and zlib raise many types on a damaged file
+        msg = f"{file}: no readable labels y_{split}"
+        raise DataError(msg) from error
+    return labels
+
+
+def _read_classes(file: Path) -> tuple[str, ...]:
+    try:
+        lines = file.read_text().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{file}: no readable class names"
+        raise DataError(msg) from error
+    return tuple(name.strip() for name in lines if name.strip())
+
+
 def _read_tiles(sheet: Path) -> np.ndarray:
     """Return the tiles of a sheet that is SHEET_COLUMNS tiles wide, uint8 [N, side, side, 3]."""
-    with Image.open(sheet) as image:
-        pixels = np.asarray(image.convert("RGB"))
+    pixels = np.asarray(FilePictures([sheet])[0])
     side = pixels.shape[1] // SHEET_COLUMNS
     if side == 0 or pixels.shape[1] % SHEET_COLUMNS or pixels.shape[0] % side:
         msg = f"{sheet}: {pixels.shape[1]}x{pixels.shape[0]} is no grid {SHEET_COLUMNS} tiles wide"
@@ -167,32 +184,45 @@ def _read_tiles(sheet: Path) -> np.ndarray:
 class _Augment(grain.transforms.RandomMap):  # type: ignore[misc]
     """Picture -> augmented uint8 [S, S, 3]; its randomness is grain's, so it resumes exactly."""
 
-    def __init__(self, augment: AugmentConfig, size: int) -> None:
-        self._augment, self._size = augment, size
+    def __init__(self, *, size: int, min_area: float, flip: bool) -> None:
+        self._size, self._min_area, self._flip = size, min_area, flip
 
     def random_map(
         self, element: tuple[Image.Image, int], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.int32]:
         picture, label = element
-        return augment_image(picture, self._augment, self._size, rng), np.int32(label)
+        pixels = augment_image(picture, self._size, rng, min_area=self._min_area, flip=self._flip)
+        return pixels, np.int32(label)
 
 
 def training_batches(config: TrainConfig, data: DataSet) -> grain.DatasetIterator[Any]:
-    """Return the endless, shuffled iterator of (uint8 [B, S, S, 3], int32 [B]) batches.
+    """Return the shuffled iterator of (uint8 [B, S, S, 3], int32 [B]) batches of all epochs.
 
     Its `get_state` and `set_state` continue at exactly the next batch. A last partial batch of
     an epoch is filled from the next epoch.
     """
-    stream = (
+    augment = config.augment
+    images = _augmented(config, data, augment.crop_min_area)
+    if augment.closing_epochs:
+        closing = config.closing_step(len(data) // config.batch_size) * config.batch_size
+        near = _augmented(config, data, augment.closing_crop_min_area)
+        images = grain.MapDataset.concatenate([images[:closing], near[closing:]])
+    stream = images.to_iter_dataset(
+        grain.ReadOptions(num_threads=config.data.loader_threads)
+    ).batch(config.batch_size)
+    return iter(stream)
+
+
+def _augmented(config: TrainConfig, data: DataSet, min_area: float) -> grain.MapDataset[Any]:
+    """Return all epochs' images in order; the order does not depend on the augmentation."""
+    augment = _Augment(size=config.model.image_size, min_area=min_area, flip=config.augment.flip)
+    return (
         grain.MapDataset.source(data)
         .seed(config.seed)
         .shuffle()
-        .repeat()
-        .random_map(_Augment(config.augment, config.model.image_size))
-        .to_iter_dataset(grain.ReadOptions(num_threads=config.data.loader_threads))
-        .batch(config.batch_size)
+        .repeat(config.epochs)
+        .random_map(augment)
     )
-    return iter(stream)
 
 
 def evaluation_batches(

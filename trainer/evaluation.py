@@ -48,9 +48,9 @@ def evaluate_logits(
 
 
 def measure(logits_BxN: np.ndarray, labels_B: np.ndarray) -> Evaluation:
-    """Compute the measures; a tie with the true class counts as a miss for it."""
+    """Compute the measures; a tie with the true class, or a NaN, counts as a miss."""
     true_B = np.take_along_axis(logits_BxN, labels_B[:, None], axis=1)
-    rivals_B = (logits_BxN >= true_B).sum(axis=1) - 1
+    rivals_B = (~(logits_BxN < true_B)).sum(axis=1) - 1
     loss = optax.softmax_cross_entropy_with_integer_labels(logits_BxN, labels_B).mean()
     return Evaluation(
         images=len(labels_B),

@@ -7,13 +7,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from model_store.checkpoint import make_checkpoint
 from model_store.manifest import Provenance, TrainingSummary
 from model_store.mixer import named_parameters
 from model_store.store import ModelStore, VersionRef
-from trainer.config import TrainConfig
+from trainer.config import all_settings
 from trainer.evaluation import Evaluation
 from trainer.run import TrainingRun
 
@@ -58,16 +56,8 @@ def _summary(run: TrainingRun, result: Evaluation) -> TrainingSummary:
         wall_time_s=round(run.elapsed_s, 1),
         machine=_machine(),
         metrics={f"test_{name}": float(value) for name, value in measures.items()},
-        config=_settings(run.config),
+        config=all_settings(run.config),
     )
-
-
-def _settings(config: TrainConfig) -> dict[str, object]:
-    """Return the run's configuration as JSON values, without folders of this machine."""
-    settings: dict[str, object] = TypeAdapter(TrainConfig).dump_python(config, mode="json")
-    for name in ("data", "run_dir", "publish_to"):
-        del settings[name]
-    return settings
 
 
 def _machine() -> str:

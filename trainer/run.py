@@ -5,11 +5,13 @@ import time
 from typing import Self
 
 import jax.numpy as jnp
+import numpy as np
 
 from model_store.mixer import Mixer, load_mixer, named_parameters
+from model_store.names import check_model_name
 from trainer.checkpoints import Progress, RunCheckpoints
-from trainer.config import TrainConfig
-from trainer.data import load_dataset, training_batches
+from trainer.config import TrainConfig, arithmetic_settings
+from trainer.data import DataError, load_dataset, training_batches
 from trainer.evaluation import Evaluation, evaluate
 from trainer.step import StepReport, build_step
 
@@ -23,7 +25,7 @@ class TrainingRun:
 
     Raises:
         DataError: the data set does not fit.
-        ValueError: the data set's classes are not the model's, or an epoch holds no whole batch.
+        ValueError: settings that fit neither each other nor the data, or another run's folder.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -32,23 +34,43 @@ class TrainingRun:
         self.test_set = load_dataset(config.data.path, "test")
         self.steps_per_epoch = len(self.train_set) // config.batch_size
         self.total_steps = config.epochs * self.steps_per_epoch
-        self._check_sizes()
+        self._check()
         initial, self._step = build_step(config, self.total_steps)
         self._batches = training_batches(config, self.train_set)
         config.run_dir.mkdir(parents=True, exist_ok=True)
-        self._checkpoints = RunCheckpoints(config.run_dir)
+        self._checkpoints = RunCheckpoints(config.run_dir, arithmetic_settings(config))
         self.state, elapsed_s = self._checkpoints.restore(initial, self._batches)
         self.done = int(self.state.step)
         self._began_s = time.monotonic() - elapsed_s
 
-    def _check_sizes(self) -> None:
-        classes, expected = len(self.train_set.classes), self.config.model.num_classes
-        if classes != expected:
-            msg = f"{self.config.data.path} has {classes} classes, the model {expected}"
+    def _check(self) -> None:
+        """Refuse now what would stop the run, or spoil its result, hours later."""
+        config, classes = self.config, self.train_set.classes
+        if classes != self.test_set.classes:
+            msg = f"{config.data.path}: train has classes {classes}, test {self.test_set.classes}"
+            raise DataError(msg)
+        if len(classes) != config.model.num_classes:
+            msg = (
+                f"{config.data.path} has {len(classes)} classes, "
+                f"the model {config.model.num_classes}"
+            )
             raise ValueError(msg)
         if not self.steps_per_epoch:
-            msg = f"batch_size {self.config.batch_size} exceeds {len(self.train_set)} images"
+            msg = f"batch_size {config.batch_size} exceeds {len(self.train_set)} images"
             raise ValueError(msg)
+        if not 0 <= config.augment.closing_epochs <= config.epochs:
+            msg = f"closing_epochs {config.augment.closing_epochs} is not in 0 to {config.epochs}"
+            raise ValueError(msg)
+        if config.preprocessing.crop_size != config.model.image_size:
+            msg = (
+                f"crop_size {config.preprocessing.crop_size} is not the model's "
+                f"image_size {config.model.image_size}"
+            )
+            raise ValueError(msg)
+        if min(config.checkpoint_every_steps, config.evaluate_every_epochs) < 1:
+            msg = "checkpoint_every_steps and evaluate_every_epochs are at least 1"
+            raise ValueError(msg)
+        check_model_name(config.publish_as)
 
     @property
     def elapsed_s(self) -> float:
@@ -75,7 +97,15 @@ class TrainingRun:
         return report
 
     def save(self) -> None:
-        """Write a checkpoint of this step."""
+        """Write a checkpoint of this step.
+
+        Raises:
+            TrainingDiverged: a parameter is NaN or infinite; the last checkpoint is kept.
+        """
+        parameters = named_parameters(self.state.params).values()
+        if not all(np.isfinite(values).all() for values in parameters):
+            msg = f"parameters are not finite at step {self.done}; the last checkpoint is kept"
+            raise TrainingDiverged(msg)
         self._checkpoints.save(Progress(self.state, self.elapsed_s), self._batches)
 
     def model(self) -> Mixer:

@@ -54,6 +54,7 @@ def build_step(config: TrainConfig, total_steps: int) -> tuple[TrainState, Step]
     )
     graph, params = nnx.split(model, nnx.Param)
     optimiser = make_optimiser(config.optimiser, total_steps)
+    slices = _slices(config)
     key = jax.random.key(config.seed)
 
     def loss_and_hits(
@@ -77,17 +78,21 @@ def build_step(config: TrainConfig, total_steps: int) -> tuple[TrainState, Step]
         key_mixup, key_model = jax.random.split(jax.random.fold_in(key, state.step))
         targets_BxN = jax.nn.one_hot(labels_B, config.model.num_classes)
         images = normalise(images_BxHxWx3, config.preprocessing)
-        images, targets_BxN = mixup(images, targets_BxN, config.augment.mixup, key_mixup)
+        images, targets_BxN = jax.lax.cond(
+            state.step < config.closing_step(total_steps // config.epochs),
+            lambda: mixup(images, targets_BxN, config.augment.mixup, key_mixup),
+            lambda: (images, targets_BxN),
+        )
         gradient, loss, accuracy = _accumulate(
             partial(gradients, state.params),
             images,
             targets_BxN,
             key_model,
-            slices=_slices(config),
+            slices=slices,
         )
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)
-        report = StepReport(loss, accuracy, optax.global_norm(gradient))
+        report = StepReport(loss, accuracy, optax.tree.norm(gradient))
         return TrainState(state.step + 1, params, optimiser_state), report
 
     state = TrainState(jnp.zeros((), jnp.int32), params, optimiser.init(params))
@@ -97,7 +102,7 @@ def build_step(config: TrainConfig, total_steps: int) -> tuple[TrainState, Step]
 def _slices(config: TrainConfig) -> int:
     """How many forward and backward passes make one batch."""
     slices, rest = divmod(config.batch_size, config.microbatch_size or config.batch_size)
-    if rest or not slices:
+    if rest or slices < 1:
         msg = (
             f"batch_size {config.batch_size} is no multiple of "
             f"microbatch_size {config.microbatch_size}"

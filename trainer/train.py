@@ -100,8 +100,10 @@ def main() -> int:
     console = Console()
     try:
         train(config, StopRequest(), console)
-    except (DataError, StoreError, TrainingDiverged, ValueError) as error:
-        Console(stderr=True).print(f"trainer: {error}", highlight=False, markup=False)
+    except (DataError, StoreError, TrainingDiverged, OSError, ValueError) as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"trainer: {error}", highlight=False, markup=False
+        )
         return 1
     return 0
 

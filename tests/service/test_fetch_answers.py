@@ -63,7 +63,7 @@ def test_compressed_answers_are_refused(upstream: Upstream) -> None:
 
 
 def test_broken_answers(upstream: Upstream) -> None:
-    upstream.answers["/cut"] = answer(CAT, Content_Length="999")
+    upstream.answers["/cut"] = raw(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ncat")
     upstream.answers["/junk"] = raw(b"junk\r\n\r\n")
     upstream.answers["/empty"] = raw(b"")
     for path in ("cut", "junk", "empty"):

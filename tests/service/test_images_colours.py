@@ -47,7 +47,9 @@ def test_ycck_jpeg() -> None:
     assert pixel(ycck) == pytest.approx((0, 0, 0), abs=6)
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0, 0), (300, 1), (0x1234, 18), (65535, 255)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0, 0), (200, 1), (300, 1), (0x1234, 18), (65535, 255)]
+)
 def test_16_bit_grey_is_scaled_not_clipped(value: int, expected: int) -> None:
     assert pixel(png((1, 1), 16, 0, [struct.pack(">H", value)])) == (expected,) * 3
 

@@ -24,6 +24,8 @@ class Upstream:
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # offers to keep connections
+
             def do_GET(self) -> None:
                 upstream.seen.append((self.headers["Host"], self.path))
                 upstream.headers.append(dict(self.headers))
@@ -64,6 +66,7 @@ def answer(body: bytes, status: int = 200, **headers: str) -> Answer:
 
 def raw(data: bytes) -> Answer:
     def write(handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
         handler.wfile.write(data)
 
     return write

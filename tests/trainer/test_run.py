@@ -1,0 +1,151 @@
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from model_store.errors import InvalidName
+from model_store.mixer import named_parameters
+from tests.trainer.tiny import tiny_config, write_class_folders
+from trainer.config import OptimiserConfig, TrainConfig
+from trainer.data import DataError
+from trainer.run import TrainingDiverged, TrainingRun
+
+
+def take_steps(run: TrainingRun, count: int) -> list[float]:
+    """Return the losses of the run's next steps."""
+    return [float(run.advance().loss) for _ in range(count)]
+
+
+def model_of_other_classes(config: TrainConfig) -> TrainConfig:
+    return replace(config, model=config.model.model_copy(update={"num_classes": 4}))
+
+
+def batch_larger_than_the_set(config: TrainConfig) -> TrainConfig:
+    return replace(config, batch_size=31)
+
+
+def preprocessing_of_another_size(config: TrainConfig) -> TrainConfig:
+    return replace(config, preprocessing=config.preprocessing.model_copy(update={"crop_size": 4}))
+
+
+def never_a_checkpoint(config: TrainConfig) -> TrainConfig:
+    return replace(config, checkpoint_every_steps=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (model_of_other_classes, "has 3 classes, the model 4"),
+        (batch_larger_than_the_set, "batch_size 31 exceeds 30 images"),
+        (preprocessing_of_another_size, "crop_size 4 is not the model's image_size 8"),
+        (never_a_checkpoint, "checkpoint_every_steps and evaluate_every_epochs are at least 1"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_before_any_work(
+    tmp_path: Path,
+    data_folder: Path,
+    change: Callable[[TrainConfig], TrainConfig],
+    message: str,
+) -> None:
+    config = change(tiny_config(tmp_path, data_folder))
+    with pytest.raises(ValueError, match=message):
+        TrainingRun(config)
+    assert not config.run_dir.exists()
+
+
+def test_name_that_the_store_would_refuse_is_refused_at_the_start(
+    tmp_path: Path, data_folder: Path
+) -> None:
+    with pytest.raises(InvalidName):
+        TrainingRun(replace(tiny_config(tmp_path, data_folder), publish_as="../mixer"))
+
+
+def test_splits_of_different_classes_are_refused(tmp_path: Path) -> None:
+    data = write_class_folders(tmp_path / "pictures")
+    shutil.move(data / "test" / "red", data / "test" / "rouge")
+    with pytest.raises(DataError, match=r"train has classes .*'red'.*, test .*'rouge'"):
+        TrainingRun(tiny_config(tmp_path, data))
+
+
+def test_unreadable_image_stops_the_run_by_its_name(tmp_path: Path) -> None:
+    data = write_class_folders(tmp_path / "pictures")
+    (data / "train" / "red" / "3.png").write_bytes(b"no picture")
+    with (
+        TrainingRun(tiny_config(tmp_path, data)) as run,
+        pytest.raises(DataError, match=r"red/3\.png: no readable image"),
+    ):
+        take_steps(run, 2 * run.steps_per_epoch)
+
+
+def test_run_learns_and_counts_its_steps(tmp_path: Path, data_folder: Path) -> None:
+    with TrainingRun(tiny_config(tmp_path, data_folder)) as run:
+        assert (run.steps_per_epoch, run.total_steps, run.done) == (3, 60, 0)
+        before = run.evaluate()
+        take_steps(run, 59)
+        finished_early = run.finished
+        take_steps(run, 1)
+        assert (finished_early, run.finished) == (False, True)
+        after = run.evaluate()
+        assert after.images == 12
+        assert after.accuracy > 0.9 > before.accuracy
+        assert after.loss < before.loss
+
+
+def test_run_goes_on_where_its_folder_stands(tmp_path: Path, data_folder: Path) -> None:
+    config = tiny_config(tmp_path, data_folder)
+    with TrainingRun(config) as run:
+        take_steps(run, 4)  # into the second epoch
+        run.save()
+        elapsed_s = run.elapsed_s
+        expected = take_steps(run, 3)
+        parameters = named_parameters(run.state.params)
+    with TrainingRun(config) as resumed:
+        assert resumed.done == 4
+        assert resumed.elapsed_s >= elapsed_s
+        assert take_steps(resumed, 3) == expected
+        for name, values in named_parameters(resumed.state.params).items():
+            np.testing.assert_array_equal(values, parameters[name], err_msg=name)
+
+
+def test_diverged_run_stops_and_keeps_its_last_checkpoint(
+    tmp_path: Path, data_folder: Path
+) -> None:
+    absurd = OptimiserConfig(learning_rate=1e30, warmup_steps=1)
+    config = replace(tiny_config(tmp_path, data_folder), optimiser=absurd)
+    with TrainingRun(config) as run:
+        run.advance()
+        run.save()
+        with pytest.raises(TrainingDiverged, match="the loss is nan at step 3"):
+            take_steps(run, 10)
+        with pytest.raises(TrainingDiverged, match="parameters are not finite at step 3"):
+            run.save()
+    with TrainingRun(config) as resumed:
+        assert resumed.done == 1
+
+
+def test_parameters_that_are_not_finite_are_not_saved(tmp_path: Path, data_folder: Path) -> None:
+    with TrainingRun(tiny_config(tmp_path, data_folder)) as run:
+        run.save()
+        run.done += 1
+        spoiled = jax.tree.map(lambda x: jnp.full_like(x, jnp.inf), run.state.params)
+        run.state = run.state._replace(step=run.state.step + 1, params=spoiled)
+        with pytest.raises(TrainingDiverged, match="parameters are not finite at step 1"):
+            run.save()
+    with TrainingRun(run.config) as resumed:
+        assert resumed.done == 0
+
+
+def test_pictures_of_another_size_are_scaled_to_the_model(tmp_path: Path) -> None:
+    data = write_class_folders(tmp_path / "pictures")
+    for file in data.rglob("*.png"):
+        with Image.open(file) as image:
+            image.resize((11, 14)).save(file)
+    with TrainingRun(tiny_config(tmp_path, data)) as run:
+        run.advance()
+        assert run.evaluate().images == 12
