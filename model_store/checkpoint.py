@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 from pydantic import ValidationError
-from safetensors import SafetensorError, deserialize
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from model_store.contents import CLAIM_FILE, MANIFEST_FILE
@@ -112,36 +112,25 @@ def make_checkpoint(
     return Checkpoint(manifest, files)
 
 
-def read_parameters(source: Path | bytes) -> dict[str, np.ndarray]:
+def read_parameters(path: Path) -> dict[str, np.ndarray]:
     """Read `params.safetensors`: names and arrays, float32 or bfloat16 as stored.
 
-    A path is mapped, so that no more than one copy of the parameters is in memory; from bytes
-    there are two for a moment.
+    The file is mapped, so that no more than one copy of the parameters is in memory.
 
     Raises:
         NotFound: no such file.
         Corrupt: not a safetensors file, or an array of a type that no parameter has.
     """
-    name = "the parameters" if isinstance(source, bytes) else str(source)
     try:
-        arrays = _from_bytes(source) if isinstance(source, bytes) else load_file(source)
+        arrays: dict[str, np.ndarray] = load_file(path)
     except FileNotFoundError as error:
-        msg = f"there is no {name}"
+        msg = f"there is no {path}"
         raise NotFound(msg) from error
-    except (SafetensorError, OSError, KeyError, AttributeError) as error:
-        # The last two are the answers to a type that numpy lacks, such as an 8-bit float.
-        msg = f"{name}: {error}"
+    except (SafetensorError, OSError, AttributeError) as error:
+        # AttributeError is safetensors' answer to a type that numpy lacks, such as an 8-bit float.
+        msg = f"{path}: {error}"
         raise Corrupt(msg) from error
     return arrays
-
-
-def _from_bytes(data: bytes) -> dict[str, np.ndarray]:
-    # safetensors' own numpy `load` knows no bfloat16, other than its `load_file`.
-    dtypes = {"F32": jnp.dtype("float32"), "BF16": jnp.dtype("bfloat16")}
-    return {
-        name: np.frombuffer(tensor["data"], dtypes[tensor["dtype"]]).reshape(tensor["shape"])
-        for name, tensor in deserialize(data)  # type: ignore[no-untyped-call]
-    }
 
 
 def _cast(array: np.ndarray, dtype: str) -> np.ndarray:

@@ -20,24 +20,21 @@ from model_store.variants import variant_name
 
 Options = argparse.Namespace
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_DESCRIPTION = "Work on a store of Mixer models."
 _REFERENCE = "name (production, else latest), name@version, name@alias or name@latest"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `python -m model_store`; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model_store", description="Work on a store of Mixer models."
-    )
+    parser = argparse.ArgumentParser(prog="python -m model_store", description=_DESCRIPTION)
     _add_store_commands(parser)
     return run(parser.parse_args(arguments))
 
 
 def add_commands(subparsers: Commands) -> None:
     """Add `store` and all beneath it to a program's commands; its options are for `run`."""
-    description = "Work on a store of Mixer models."
-    _add_store_commands(
-        subparsers.add_parser("store", help="work on the model store", description=description)
-    )
+    summary = "work on the model store"
+    _add_store_commands(subparsers.add_parser("store", help=summary, description=_DESCRIPTION))
 
 
 def run(options: Options) -> int:
@@ -130,29 +127,22 @@ def _add(
     parser = commands.add_parser(name, help=summary, description=description)
     parser.set_defaults(store_command=command)
     parser.add_argument("--root", required=True, help="the store: a path, or s3:// or gs:// URL")
-    parser.add_argument(
-        "--cache-dir",
-        type=Path,
-        help="verified copies from remote stores (default: ~/.cache/mixer)",
-    )
+    cache_help = "verified copies from remote stores (default: ~/.cache/mixer)"
+    parser.add_argument("--cache-dir", type=Path, help=cache_help)
     return parser
 
 
 def _list(store: ModelStore, options: Options) -> int:
     versions = store.list(options.model)
-    aliases = {ref.model: store.aliases(ref.model) for ref in versions}
-    rows = [(ref, _names_of(ref, aliases[ref.model])) for ref in versions]
+    aliases = {ref.model: store.aliases(ref.model).items() for ref in versions}
+    names = {ref: sorted(a for a, v in aliases[ref.model] if v == ref.version) for ref in versions}
     if options.json:
-        fields = [{"model": r.model, "version": r.version, "aliases": names} for r, names in rows]
-        print(json.dumps(fields, indent=1))
+        rows = [{"model": r.model, "version": r.version, "aliases": names[r]} for r in versions]
+        print(json.dumps(rows, indent=1))
         return 0
-    for ref, names in rows:
-        print(f"{ref}  {', '.join(names)}".rstrip())
+    for ref in versions:
+        print(f"{ref}  {', '.join(names[ref])}".rstrip())
     return 0
-
-
-def _names_of(ref: VersionRef, aliases: dict[str, int]) -> list[str]:
-    return sorted(name for name, version in aliases.items() if version == ref.version)
 
 
 def _show(store: ModelStore, options: Options) -> int:

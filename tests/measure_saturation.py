@@ -22,7 +22,7 @@ from PIL import Image
 from model_store.cli import main as store_command
 from model_store.importers.npz import write_npz
 from model_store.variants import variant_config
-from tests.models import random_parameters
+from tests.model_store.tiny import random_arrays
 from tests.service.live import server_process
 
 CLIENTS, REQUESTS_EACH = 64, 4
@@ -90,7 +90,7 @@ def main(variant: str = "S/16") -> int:
     config = variant_config(variant, num_classes=1000)
     with tempfile.TemporaryDirectory() as folder:
         file, store = Path(folder) / f"{model}.npz", str(Path(folder) / "store")
-        write_npz(file, random_parameters(config, seed=0))
+        write_npz(file, random_arrays(config))
         if store_command(["import", "npz", str(file), "--name", model, "--root", store]):
             return 1
         settings = {"store": store, "models": f"cifar10-mixer,{model}"}

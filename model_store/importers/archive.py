@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import SEEK_END
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -22,6 +22,7 @@ MAX_BYTES = 4 << 30  # of the arrays together; the largest Mixer, H/14 at 448 pi
 MAX_EXPANSION = 100  # trained weights hardly shrink (1.1 times); a zip bomb does a thousandfold
 _NPY = ".npy"
 _ENCRYPTED = 0x1
+_END_RECORD = struct.Struct("<4s4H2LH")  # its fifth field counts the members
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what np.savez and savez_compressed write
 
 
@@ -101,13 +102,14 @@ def opened_archive(path: Path) -> Iterator[Archive]:
 
     Raises:
         WeightsRefused: no zip archive, a damaged one, or one that holds what no `.npz` of a Mixer
-            has: encryption, other files, a name twice, an unusual compression.
+            has: encryption, other files, a name twice, an unusual compression, hidden members.
         OSError: the file cannot be opened.
     """
     with path.open("rb") as stream:
         file_bytes = stream.seek(0, SEEK_END)
         with _damage_refused("it is no .npz archive, or one cut short"):
             archive = zipfile.ZipFile(stream)
+        _check_complete(archive, stream)
         with archive:
             yield Archive(archive, file_bytes)
 
@@ -126,6 +128,18 @@ def _damage_refused(what: str) -> Iterator[None]:
         zlib.error,
     ) as error:
         raise WeightsRefused(what) from error
+
+
+def _check_complete(archive: zipfile.ZipFile, stream: BinaryIO) -> None:
+    """Count the members: zipfile does not, and one changed length in the directory hides some.
+
+    A Mixer that lost its last two arrays so would be a sound one without a head.
+    """
+    stream.seek(-(_END_RECORD.size + len(archive.comment)), SEEK_END)
+    signature, *_, members, _, _, _ = _END_RECORD.unpack(stream.read(_END_RECORD.size))
+    if signature != b"PK\x05\x06" or members != len(archive.infolist()):
+        msg = f"its directory is damaged: {len(archive.infolist())} arrays of {members} are listed"
+        raise WeightsRefused(msg)
 
 
 def _harmless_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -9,9 +9,10 @@ from model_store.golden import deviation
 from model_store.mixer import load_mixer
 from model_store.preprocess import normalise
 from service.runtimes.xla import XlaProgram, on_compilation
-from tests.models import TINY, random_parameters, square_pipeline
+from tests.model_store.tiny import random_arrays
+from tests.models import TINY, square_pipeline
 
-ARRAYS = random_parameters(TINY, seed=3)
+ARRAYS = random_arrays(TINY, seed=3)
 
 
 @pytest.fixture(scope="module")
