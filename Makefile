@@ -27,10 +27,15 @@ format: $(VENV)/dev.installed ## write the format and the safe fixes
 test: $(VENV)/dev.installed ## all tests
 	$(BIN)/pytest
 
+parity: $(PARITY)/installed ## compare the network with timm's in PyTorch
+	$(PARITY)/bin/python -m tests.parity.compare_with_timm
+
 lock: $(VENV)/dev.installed ## pin the newest allowed versions, with hashes
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml --extra build --output-file locks/service.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml trainer/pyproject.toml --extra dev \
 	  --constraints locks/service.txt --output-file locks/dev.txt
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/parity/requirements.in \
+	  --excludes tests/parity/excluded.in --output-file locks/parity.txt
 
 # One version of each package for all Pythons; hashes and no index addresses.
 LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
@@ -53,3 +58,11 @@ $(VENV)/dev.installed: locks/dev.txt pyproject.toml trainer/pyproject.toml | $(B
 	$(INSTALL) --require-hashes -r locks/dev.txt
 	$(INSTALL) --no-deps --no-build-isolation --no-index -e . -e trainer
 	@touch $@ $(VENV)/service.installed
+
+# torch by name and version: its CPU and GPU builds have different hashes.
+$(PARITY)/installed: locks/parity.txt
+	$(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+	  -r locks/parity.txt
+	@touch $@

@@ -15,6 +15,7 @@ from service.pipeline import Computed, Outcome
 NPY = "application/x-npy"
 RAW = "application/octet-stream"
 JSON = "application/json"
+PROBLEM = "application/problem+json"
 
 
 def json_response(content: object, status: int = 200, media_type: str = JSON) -> Response:
@@ -66,7 +67,7 @@ def embedding(
 
     if media_type == JSON:
         bodies = _bodies(outcomes, lambda done: {"embedding": vector(done)}, many=many)
-        dim = {"dim": model.manifest.architecture.width}
+        dim = {} if many else {"dim": model.manifest.architecture.width}
         return json_response(_identity(model) | dim | bodies)
     rows_NxC = np.stack([vector(_computed(outcome)) for outcome in outcomes]).astype("<f4")
     body = _npy(rows_NxC) if media_type == NPY else rows_NxC.tobytes()
@@ -88,7 +89,7 @@ def problem(error: ServiceError, request_id: str) -> Response:
         "code": error.code,
         "request_id": request_id,
     }
-    response = json_response(content, int(error.status), "application/problem+json")
+    response = json_response(content, int(error.status), PROBLEM)
     response.headers.update(error.headers)
     return response
 

@@ -10,11 +10,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import answers
+from service.documentation import ANY_PROBLEM
 from service.errors import BadRequest, InvalidParameter, ServiceError
 from service.fetch import UrlFetcher
 from service.health import HealthChecks
@@ -27,11 +31,6 @@ from service.routes import router
 from service.runtimes.xla import on_compilation
 from service.schemas import Problem
 from service.settings import Settings
-
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": Problem, "description": "The request is refused; `code` says why."},
-    "5XX": {"model": Problem, "description": "The server cannot answer; `code` says why."},
-}
 
 
 class NoSuchPage(ServiceError):
@@ -46,14 +45,38 @@ class MethodNotAllowed(ServiceError):
     status, code, title = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed"
 
 
+class Application(FastAPI):
+    """FastAPI whose OpenAPI page knows the problem document, which no route returns by type."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        document = super().openapi()
+        document["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        return document
+
+
+class HeadAsGet:
+    """ASGI middleware that runs HEAD as GET; the server leaves the content out (RFC 9110 9.3.2)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """Build the application; its models load in the background once it starts."""
-    app = FastAPI(
+    app = Application(
         title="Mixer",
         summary="Image classification and embedding with MLP-Mixer models",
         version=importlib.metadata.version("mixer-serve"),
         lifespan=_lifespan,
-        responses=PROBLEMS,
+        responses=ANY_PROBLEM,
+        redirect_slashes=False,  # the address would be made from the client's Host header
     )
     metrics = Metrics()
     catalog = Catalog(settings, metrics)
@@ -75,6 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.include_router(router)
     app.add_middleware(ObserveMiddleware, metrics=metrics)
+    app.add_middleware(HeadAsGet)
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -124,17 +148,41 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
 async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    name = first["loc"][-1]
-    return await _on_service_error(request, InvalidParameter(f"{name}: {first['msg']}"))
+    name, rule = first["loc"][1], _RULES.get(first["type"], "the value is not allowed")
+    detail = f"{name!s:.80}: {rule.format(**first.get('ctx', {}))}"
+    return await _on_service_error(request, InvalidParameter(detail))
+
+
+# By pydantic's name of the error, whose own words are not for clients.
+_RULES = {
+    "bool_parsing": "must be true or false",
+    "extra_forbidden": "there is no such parameter here",
+    "greater_than_equal": "must be at least {ge}",
+    "int_parsing": "must be a whole number",
+    "less_than_equal": "must be at most {le}",
+}
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     known: dict[int, ServiceError] = {
-        404: NoSuchPage(f"There is nothing at {request.url.path}; /docs lists the endpoints."),
+        404: NoSuchPage(f"There is nothing at {request.url.path:.80}; /docs lists the endpoints."),
         405: MethodNotAllowed(f"{request.method} is not allowed here; see the Allow header."),
     }
     refusal = known.get(error.status_code, BadRequest("The request is malformed."))
     response = await _on_service_error(request, refusal)
     response.headers.update(error.headers or {})
+    if error.status_code == 405 and (allowed := _allowed_methods(request)):
+        response.headers["Allow"] = allowed
     return response
+
+
+def _allowed_methods(request: Request) -> str:
+    """Return what `Allow` lists: the framework names only the first route of several."""
+    methods = {
+        method
+        for route in router.routes
+        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

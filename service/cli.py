@@ -49,8 +49,9 @@ def _serve(options: argparse.Namespace) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    # It warns of every malformed body; the client is told, and our own line logs the status.
+    # These warn of every malformed body, and tell of every kind of device that is not there.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    logging.getLogger("jax").setLevel(logging.WARNING)
     keep_freed_memory()
     # Imported late: `mixer store` and `--help` need no web server.
     from service.app import create_app  # noqa: PLC0415

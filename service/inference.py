@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import BadRequest, DeadlineExceeded, ServiceError
+from service.errors import BadRequest, DeadlineExceeded, InvalidParameter, ServiceError
 from service.intake import Intake, decode_base64url, read_images
 from service.models import ServedModel
 from service.observe import Trace
@@ -57,8 +57,10 @@ async def read_inference(
     """Read a request up to where its images are known; `image` is base64url from the query.
 
     Raises:
-        ServiceError: no such model, or images that are too many, too large or missing.
+        ServiceError: no such model, a parameter given twice, or images that are too many, too
+            large or missing.
     """
+    _refuse_repeated(request)
     parts = parts_of(request)
     model = parts.catalog.find(query.model)
     timeout_s = (timeout_ms or parts.settings.default_timeout_ms) / 1e3
@@ -72,7 +74,7 @@ async def read_inference(
 
 
 async def _read(request: Request, parts: Parts, url: str | None, image: str | None) -> Intake:
-    if url is not None and image is not None:
+    if (url is not None) + (image is not None) + _has_body(request) > 1:
         raise BadRequest("Give the image once: by url=, by image=, or in the body.")
     if url is not None:
         return Intake([await parts.fetcher.fetch(url)], many=False)
@@ -82,6 +84,17 @@ async def _read(request: Request, parts: Parts, url: str | None, image: str | No
     return await read_images(
         request, max_body_bytes=settings.max_body_bytes, max_images=settings.max_images
     )
+
+
+def _refuse_repeated(request: Request) -> None:
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) > len(set(names)):
+        raise InvalidParameter("A query parameter was given more than once.")
+
+
+def _has_body(request: Request) -> bool:
+    headers = request.headers
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 async def _while_connected(request: Request, work: Coroutine[None, None, T]) -> T:

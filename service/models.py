@@ -86,15 +86,16 @@ class Catalog:
             ModelNotFound: nothing configured answers to it.
             NotReady: it is configured, and still loading or refused.
         """
-        name, _, selector = (reference or self.default).partition("@")
+        reference = self.default if reference is None else reference
+        name, at, selector = reference.partition("@")
         for model in self.served:
-            selectors = ("", str(model.version.version), *model.aliases)
-            if model.version.model == name and selector in selectors:
+            selectors = (str(model.version.version), *model.aliases)
+            if model.version.model == name and (not at or selector in selectors):
                 return model
         if any(configured.partition("@")[0] == name for configured in self.missing):
             raise NotReady(f"The model {name!r} is not ready; /readyz says why.")
         served = ", ".join(str(model.version) for model in self.served) or "none yet"
-        raise ModelNotFound(f"No model {reference!r} is served; served are: {served}.")
+        raise ModelNotFound(f"No model {reference!r:.80} is served; served are: {served}.")
 
     @property
     def backlog_s(self) -> float:

@@ -2,67 +2,41 @@
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import RedirectResponse, Response
 
-from service import answers, schemas
+from service import answers, documentation, schemas
 from service.answers import JSON, NPY, RAW, json_response
 from service.errors import InvalidParameter, ModelNotFound
 from service.inference import Inference, read_inference
 from service.listing import describe
+from service.negotiation import matches, preferred
 from service.parts import parts_of
 
 router = APIRouter()
 
 DEFAULT_TOP_K = 5
+MAX_TIMEOUT_MS = 24 * 3600 * 1000
 
 TimeoutMs = Annotated[
-    int | None,
+    int | schemas.Absent,
     Header(
         alias="X-Request-Timeout-Ms",
         ge=1,
+        le=MAX_TIMEOUT_MS,
         description="The caller's deadline; work that cannot finish by then is not begun.",
     ),
 ]
-
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-_IMAGE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "description": "An image file (JPEG, PNG, WebP, GIF or BMP) as it is, one or more form "
-        "files named `image`, or base64 in JSON.",
-        "content": {
-            "image/jpeg": _BINARY,
-            "image/*": _BINARY,
-            "application/octet-stream": _BINARY,
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"image": {"type": "array", "items": _BINARY["schema"]}},
-                }
-            },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "image": {"type": "string", "description": "base64 or data: URI"},
-                        "images": {"type": "array", "items": {"type": "string"}},
-                    },
-                },
-                "example": {"image": "iVBORw0KGgo…"},
-            },
-        },
-    }
-}
 
 
 @router.post(
     "/classify",
     summary="Classify images",
-    responses={200: {"model": schemas.Classification | schemas.Classifications}},
-    openapi_extra=_IMAGE_BODY,
+    responses=documentation.CLASSIFY,
+    openapi_extra=documentation.inference(documentation.REQUEST_ID),
 )
 async def classify(
     request: Request,
@@ -79,20 +53,11 @@ async def classify(
     )
 
 
-_EMBED_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "model": schemas.EmbeddingAnswer | schemas.EmbeddingAnswers,
-        "content": {NPY: _BINARY, RAW: _BINARY},
-    },
-    304: {"description": "The embedding that the caller has (If-None-Match) is still right."},
-}
-
-
 @router.post(
     "/embed",
     summary="Embed images",
-    responses=_EMBED_RESPONSES,
-    openapi_extra=_IMAGE_BODY,
+    responses=documentation.EMBED,
+    openapi_extra=documentation.inference(documentation.REQUEST_ID, documentation.IF_NONE_MATCH),
 )
 async def post_embed(
     request: Request, query: Annotated[schemas.EmbedQuery, Query()], timeout_ms: TimeoutMs = None
@@ -104,8 +69,8 @@ async def post_embed(
 @router.get(
     "/embed",
     summary="Embed one image",
-    responses=_EMBED_RESPONSES,
-    openapi_extra=_IMAGE_BODY,
+    responses=documentation.EMBED,
+    openapi_extra=documentation.inference(documentation.REQUEST_ID, documentation.IF_NONE_MATCH),
 )
 async def get_embed(
     request: Request,
@@ -148,29 +113,37 @@ async def list_models(request: Request) -> Response:
 
 
 @router.get(
-    "/models/{name}", summary="Describe a model", responses={200: {"model": schemas.ModelSummary}}
+    "/models/{name}",
+    summary="Describe a model",
+    responses={200: {"model": schemas.ModelSummary}, **documentation.NO_SUCH_MODEL},
 )
-async def show_model(request: Request, name: str) -> Response:
+async def show_model(
+    request: Request, name: Annotated[str, Path(description="The model's name.")]
+) -> Response:
     """Return the loaded versions of one model."""
     for summary in describe(parts_of(request).catalog):
         if summary.name == name:
             return json_response(summary.model_dump())
-    raise ModelNotFound(f"no model {name!r} is served")
+    raise ModelNotFound(f"No model {name!r:.80} is served.")
 
 
-@router.get("/livez", summary="Liveness", responses={200: {"model": schemas.Health}})
+@router.get("/livez", summary="Liveness", responses=documentation.check("The device is silent."))
 async def livez(request: Request) -> Response:
     """200 while the process can serve; 503 when the device leaves a canary unanswered."""
     return _health(parts_of(request).health.live())
 
 
-@router.get("/readyz", summary="Readiness", responses={200: {"model": schemas.Health}})
+@router.get(
+    "/readyz",
+    summary="Readiness",
+    responses=documentation.check("A model is missing, or the server is draining."),
+)
 async def readyz(request: Request) -> Response:
     """200 when every configured model is verified and warm, and the server is not draining."""
     return _health(parts_of(request).health.ready())
 
 
-@router.get("/startupz", summary="Start-up", responses={200: {"model": schemas.Health}})
+@router.get("/startupz", summary="Start-up", responses=documentation.check("Models are loading."))
 async def startupz(request: Request) -> Response:
     """200 once start-up has finished."""
     return _health(parts_of(request).health.startup())
@@ -183,50 +156,26 @@ async def healthz(request: Request) -> Response:
     summary = schemas.HealthSummary(
         live=health.live(), ready=health.ready(), startup=health.startup()
     )
-    return json_response(summary.model_dump())
+    return _fresh(json_response(summary.model_dump()))
 
 
-@router.get("/metrics", summary="Prometheus metrics")
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses=documentation.METRICS,
+)
 async def metrics(request: Request) -> Response:
     """Return the metrics as Prometheus text, or OpenMetrics when the Accept header asks for it."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(
-        encode(parts_of(request).metrics.registry), headers={"Content-Type": content_type}
-    )
+    text = encode(parts_of(request).metrics.registry)
+    return _fresh(Response(text, headers={"Content-Type": content_type, "Vary": "Accept"}))
 
 
 @router.get("/", include_in_schema=False)
 async def root() -> Response:
     """Lead a person to the documentation."""
     return RedirectResponse("docs")
-
-
-def preferred(accept: str, offered: tuple[str, ...]) -> str:
-    """Return the offered media type of the highest weight in an Accept header, else the first."""
-    weights = dict.fromkeys(offered, 0.0)
-    for entry in accept.split(","):
-        media_type, *parameters = (part.strip() for part in entry.split(";"))
-        if media_type in weights:
-            weights[media_type] = _weight(parameters)
-    best = max(offered, key=lambda media_type: weights[media_type])
-    return best if weights[best] > 0 else offered[0]
-
-
-def matches(if_none_match: str, etag: str) -> bool:
-    """Tell whether an If-None-Match header holds this tag (weak comparison, RFC 9110 13.1.2)."""
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return etag in tags or "*" in tags
-
-
-def _weight(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 def _checked_top_k(top_k: int | None, classes: int) -> int:
@@ -249,4 +198,10 @@ def _encoded(inference: Inference, write: Callable[[], Response]) -> Response:
 
 
 def _health(health: schemas.Health) -> Response:
-    return json_response(health.model_dump(), 200 if health.ok else 503)
+    return _fresh(json_response(health.model_dump(), 200 if health.ok else 503))
+
+
+def _fresh(response: Response) -> Response:
+    """Keep caches from answering for a server that may be dead."""
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -3,6 +3,10 @@
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+# None, which the documentation leaves out: a parameter can be absent, and cannot be null.
+Absent = SkipJsonSchema[None]
 
 
 class ModelQuery(BaseModel):
@@ -10,10 +14,10 @@ class ModelQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    model: str | None = Field(
+    model: str | Absent = Field(
         None, description="`name`, `name@version` or `name@alias`; absent: the default model."
     )
-    url: str | None = Field(
+    url: str | Absent = Field(
         None, description="Fetch the image from here. Off unless the server lists its host."
     )
 
@@ -21,7 +25,7 @@ class ModelQuery(BaseModel):
 class ClassifyQuery(ModelQuery):
     """Query parameters of /classify."""
 
-    top_k: int | None = Field(
+    top_k: int | Absent = Field(
         None, ge=1, description="Classes to return, 1 to the number of classes. Default: 5."
     )
 
@@ -35,7 +39,7 @@ class EmbedQuery(ModelQuery):
 class GetEmbedQuery(EmbedQuery):
     """Query parameters of GET /embed."""
 
-    image: str | None = Field(None, description="A small image file in base64url.")
+    image: str | Absent = Field(None, description="A small image file in base64url.")
 
 
 class Problem(BaseModel):
@@ -111,7 +115,6 @@ class EmbeddingAnswers(BaseModel):
 
     model: str
     version: str
-    dim: int
     results: list[Embedding | FailedImage]
 
 

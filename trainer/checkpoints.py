@@ -69,8 +69,9 @@ class RunCheckpoints:
         return Progress(TrainState(**restored["state"]), run["elapsed_s"])
 
     def _check_settings(self, found: dict[str, JsonValue]) -> None:
-        # Checkpoints of before settings were noted have none.
-        changed = [name for name, value in found.items() if self._settings.get(name) != value]
+        # A checkpoint of an older program may lack some settings, or have others.
+        common = found.keys() & self._settings.keys()
+        changed = sorted(name for name in common if self._settings[name] != found[name])
         if changed:
             msg = (
                 f"{self._run_dir} holds a run with another {', '.join(changed)}: "

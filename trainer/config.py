@@ -95,9 +95,10 @@ def all_settings(config: TrainConfig) -> dict[str, JsonValue]:
 
 
 def arithmetic_settings(config: TrainConfig) -> dict[str, JsonValue]:
-    """Return those of the settings that decide the parameters in the end."""
-    return {
-        name: value
-        for name, value in all_settings(config).items()
-        if name not in ("publish_as", "checkpoint_every_steps", "evaluate_every_epochs")
-    }
+    """Return those of the settings that decide the parameters in the end.
+
+    Of the preprocessing that is the input range: training images are resized by their crop.
+    """
+    others = ("preprocessing", "publish_as", "checkpoint_every_steps", "evaluate_every_epochs")
+    settings = {name: value for name, value in all_settings(config).items() if name not in others}
+    return {**settings, "input_range": list(config.preprocessing.input_range)}

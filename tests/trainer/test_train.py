@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from model_store.errors import StoreError
 from model_store.manifest import PARAMETERS_FILE
 from tests.trainer.conftest import MODEL_NAME, Finished
 from tests.trainer.tiny import RECIPE_STEPS, command_line, write_class_folders
 from trainer import train
 from trainer.checkpoints import KEPT_CHECKPOINTS
+from trainer.run import TrainingDiverged
 
 REPOSITORY = Path(__file__).parents[2]
 CHECKPOINT_LIMIT_S = 300
@@ -124,7 +126,7 @@ def test_stop_is_answered_between_two_steps(
 
 
 def test_finished_run_keeps_its_checkpoints_and_logs_its_epochs(
-    finished: Finished, capsys: pytest.CaptureFixture[str]
+    finished: Finished,
 ) -> None:
     run_dir = finished.store.parent / "run"
     kept = {int(folder.name) for folder in (run_dir / "checkpoints").iterdir()}
@@ -173,12 +175,17 @@ def test_command_that_cannot_work_is_one_clear_line(
     assert message in refusal((*finished.arguments, *arguments), capsys)
 
 
-def test_diverged_run_is_one_clear_line(
-    finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "error", [TrainingDiverged("nan"), StoreError("nan"), OSError("nan"), ValueError("nan")]
+)
+def test_every_expected_error_is_one_clear_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    absurd = ("--optimiser.learning-rate", "1e30", "--optimiser.adam-learning-rate", "1e30")
-    line = refusal((*Training(finished, tmp_path).arguments, *absurd), capsys)
-    assert line == "trainer: the loss is nan at step 3; the last checkpoint is kept"
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(train, "train", fail)
+    assert refusal(("cifar10",), capsys) == "trainer: nan"
 
 
 def test_misspelt_setting_exits_with_2_and_a_suggestion(

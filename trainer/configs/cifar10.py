@@ -10,6 +10,8 @@ The paper's regularisation, scaled to the few epochs that a CPU affords, where t
 weight decay, inception crops of at least half the image, flips, light mixup and stochastic depth.
 The last epochs see larger crops and no mixup: crops make objects appear larger than they are in
 evaluation, which costs accuracy until the network is used to their true size (arXiv 1906.06423).
+Larger photos are squashed to the square: in CIFAR-10 the object fills the picture, and a central
+crop of a photo would cut it off.
 """
 
 from pathlib import Path
@@ -28,9 +30,9 @@ CONFIG = TrainConfig(
         channel_mlp_width=256,
         num_classes=10,
     ),
-    preprocessing=Preprocessing(resize="shorter_side", resize_size=32, crop_size=32, filter="area"),
+    preprocessing=Preprocessing(resize="squash", resize_size=32, crop_size=32, filter="area"),
     data=DataConfig(path=Path("data/cifar10")),
-    augment=AugmentConfig(crop_min_area=0.5, flip=True, mixup=0.1, closing_epochs=8),
+    augment=AugmentConfig(crop_min_area=0.5, flip=True, mixup=0.1, closing_epochs=3),
     optimiser=OptimiserConfig(
         name="muon",
         learning_rate=0.02,

@@ -1,0 +1,1 @@
+"""The public HTTP contract, tested through a socket by a client that knows nothing else."""
