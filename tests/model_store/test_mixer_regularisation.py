@@ -59,11 +59,13 @@ def test_branches_are_dropped_per_example_and_not_rescaled() -> None:
 
 
 def test_blocks_draw_apart_from_each_other() -> None:
-    # With a rate of 1 in the last block and 1/2 in the middle one, only the middle one varies.
-    model = nnx.jit(Mixer(TINY, rngs=nnx.Rngs(0), stochastic_depth=1.0))
-    images = jnp.asarray(np.tile(random_images(TINY, batch=1), (64, 1, 1, 1)))
+    # Rates 0, 1/3, 2/3 and 1: both branches of the two middle blocks vary, in 2**4 ways. Were their
+    # draws the same, the third block would keep nothing that the second drops: 9 ways.
+    deep = TINY.model_copy(update={"depth": 4})
+    model = nnx.jit(Mixer(deep, rngs=nnx.Rngs(0), stochastic_depth=1.0))
+    images = jnp.asarray(np.tile(random_images(TINY, batch=1), (1024, 1, 1, 1)))
     _, embedding = model(images, key(0))
-    assert len(np.unique(np.round(np.asarray(embedding), 4), axis=0)) == 4
+    assert len(np.unique(np.round(np.asarray(embedding), 4), axis=0)) == 16
 
 
 def test_dropout_keeps_the_mean_and_zeroes_its_share_of_the_outputs() -> None:

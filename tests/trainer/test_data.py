@@ -292,11 +292,13 @@ def test_batches_depend_on_the_seed_alone(tmp_path: Path) -> None:
     assert take(training_batches(replace(config, seed=1), data), 6) != taken
 
 
-def test_restored_state_goes_on_at_the_next_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("taken", [1, 3])
+def test_restored_state_goes_on_at_the_next_batch(tmp_path: Path, taken: int) -> None:
     data = DataSet(ArrayPictures(draw_pictures(0, 10)), np.arange(10, dtype=np.int32), ())
-    config = batches_of_four(tmp_path, augment=RANDOM)
+    # The closing epochs begin with the third batch; the second epoch within it.
+    config = batches_of_four(tmp_path, augment=replace(RANDOM, closing_epochs=19))
     batches = training_batches(config, data)
-    take(batches, 3)  # the second epoch has just begun
+    take(batches, taken)
     state = batches.get_state()
     expected = take(batches, 4)
     resumed = training_batches(config, data)
