@@ -113,6 +113,7 @@ def variant_config(name: str, *, num_classes: int, image_size: int = 224) -> Mix
 def variant_name(config: MixerConfig) -> str:
     """Return the name in Table 1 of this architecture at any image size, or `custom`."""
     shape = Variant(depth=config.depth, patch_size=config.patch_size, width=config.width)
-    standard_widths = config.token_mlp_width * 2 == config.width == config.channel_mlp_width // 4
+    widths = (2 * config.token_mlp_width, config.channel_mlp_width)
+    standard_widths = widths == (config.width, 4 * config.width)
     names = [name for name, variant in VARIANTS.items() if variant == shape and standard_widths]
     return names[0] if names else "custom"

