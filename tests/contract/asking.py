@@ -1,6 +1,7 @@
 """How a client asks and what it may expect of an answer, whatever it asked for."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +13,8 @@ NPY = {"Accept": "application/x-npy"}
 
 # What only the inside of a server says: paths, tracebacks, class names, addresses in memory.
 _LEAK = re.compile(
-    r"Traceback|File \"|/work/|/tmp/|/usr/|/home/|site-packages|\.py\b|0x[0-9a-f]{6}|<_io|PIL\b|"
+    rf"{re.escape(str(Path.cwd()))}|"
+    r"Traceback|File \"|/tmp/|/usr/|/home/|site-packages|\.py\b|0x[0-9a-f]{6}|<_io|PIL\b|"
     r"Pillow|pydantic|starlette|fastapi|binascii|orjson|numpy|jax|[A-Za-z]+Error\b|Exception|"
     r"line \d+ column|cannot identify|Input should|unable to parse|Extra inputs"
 )

@@ -88,7 +88,7 @@ def test_a_bug_is_internal_and_logged_with_its_traceback(
     tight: LiveServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def explode(reference: str | None) -> None:
-        raise RuntimeError("the secret of /work/main")
+        raise RuntimeError("the secret of /srv/main")
 
     monkeypatch.setattr(tight.parts.catalog, "find", explode)
     with caplog.at_level(logging.ERROR):
@@ -100,7 +100,7 @@ def test_a_bug_is_internal_and_logged_with_its_traceback(
     assert answer.headers["X-Request-ID"] == "the-bug-1"
     assert any("the-bug-1" in record.message and record.exc_info for record in caplog.records)
     assert "Traceback" in caplog.text
-    assert "the secret of /work/main" in caplog.text
+    assert "the secret of /srv/main" in caplog.text
     monkeypatch.undo()
     assert tight.client.post("/classify", content=IMAGE).status_code == 200
 
