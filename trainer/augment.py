@@ -1,4 +1,4 @@
-"""Random changes to training images: inception crop and flip on the host, mixup in the step."""
+"""Random changes to training images: crop, flip, RandAugment on the host, mixup in the step."""
 
 import math
 
@@ -7,17 +7,28 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from trainer.config import AugmentConfig
+from trainer.rand_augment import rand_augment
+
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
 
 
 def augment_image(
-    image: Image.Image, size: int, rng: np.random.Generator, *, min_area: float, flip: bool
+    image: Image.Image, size: int, config: AugmentConfig, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return a random crop of the picture, perhaps mirrored, as uint8 [size, size, 3]."""
-    box = inception_box(image.size, min_area, rng)
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
-    return pixels[:, ::-1] if flip and rng.random() < 0.5 else pixels
+    """Crop, perhaps mirror, then RandAugment the picture; return uint8 [size, size, 3]."""
+    box = inception_box(image.size, config.crop_min_area, rng)
+    image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    if config.flip and rng.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    image = rand_augment(
+        image,
+        layers=config.rand_augment_layers,
+        magnitude=config.rand_augment_magnitude,
+        rng=rng,
+    )
+    return np.asarray(image)
 
 
 def inception_box(

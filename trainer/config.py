@@ -1,8 +1,8 @@
 """Every setting of a training run, typed; the recipes in `configs/` are values of `TrainConfig`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -28,12 +28,21 @@ class AugmentConfig:
     """Inception crop: smallest share of the image's area (1 takes the whole image)."""
     flip: bool = True
     """Mirror left to right with probability one half."""
+    rand_augment_layers: int = 0
+    """Operations of RandAugment on each image; 0 is off."""
+    rand_augment_magnitude: float = 15.0
+    """Strength of RandAugment's operations; 10 is the nominal maximum."""
     mixup: float = 0.0
     """p of mixup's Beta(p, p); 0 is off."""
     closing_epochs: int = 0
-    """Last epochs, in which training images come closer to evaluation's: larger crops, no mixup."""
+    """Last epochs, in which training images come closer to evaluation's: larger crops, no
+    RandAugment, no mixup."""
     closing_crop_min_area: float = 0.8
     """`crop_min_area` of the closing epochs."""
+
+    def closing(self) -> Self:
+        """Return the changes to images that the closing epochs make."""
+        return replace(self, crop_min_area=self.closing_crop_min_area, rand_augment_layers=0)
 
 
 @dataclass(frozen=True)

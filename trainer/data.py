@@ -19,7 +19,7 @@ from PIL import Image
 
 from model_store.preprocess import Preprocessing, to_input
 from trainer.augment import augment_image
-from trainer.config import TrainConfig
+from trainer.config import AugmentConfig, TrainConfig
 
 Split = Literal["train", "test"]
 SHEET_COLUMNS = 40
@@ -184,15 +184,14 @@ def _read_tiles(sheet: Path) -> np.ndarray:
 class _Augment(grain.transforms.RandomMap):  # type: ignore[misc]
     """Picture -> augmented uint8 [S, S, 3]; its randomness is grain's, so it resumes exactly."""
 
-    def __init__(self, *, size: int, min_area: float, flip: bool) -> None:
-        self._size, self._min_area, self._flip = size, min_area, flip
+    def __init__(self, size: int, config: AugmentConfig) -> None:
+        self._size, self._config = size, config
 
     def random_map(
         self, element: tuple[Image.Image, int], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.int32]:
         picture, label = element
-        pixels = augment_image(picture, self._size, rng, min_area=self._min_area, flip=self._flip)
-        return pixels, np.int32(label)
+        return augment_image(picture, self._size, self._config, rng), np.int32(label)
 
 
 def training_batches(config: TrainConfig, data: DataSet) -> grain.DatasetIterator[Any]:
@@ -202,10 +201,10 @@ def training_batches(config: TrainConfig, data: DataSet) -> grain.DatasetIterato
     an epoch is filled from the next epoch.
     """
     augment = config.augment
-    images = _augmented(config, data, augment.crop_min_area)
+    images = _augmented(config, data, augment)
     if augment.closing_epochs:
         closing = config.closing_step(len(data) // config.batch_size) * config.batch_size
-        near = _augmented(config, data, augment.closing_crop_min_area)
+        near = _augmented(config, data, augment.closing())
         images = grain.MapDataset.concatenate([images[:closing], near[closing:]])
     stream = images.to_iter_dataset(
         grain.ReadOptions(num_threads=config.data.loader_threads)
@@ -213,15 +212,14 @@ def training_batches(config: TrainConfig, data: DataSet) -> grain.DatasetIterato
     return iter(stream)
 
 
-def _augmented(config: TrainConfig, data: DataSet, min_area: float) -> grain.MapDataset[Any]:
+def _augmented(config: TrainConfig, data: DataSet, augment: AugmentConfig) -> grain.MapDataset[Any]:
     """Return all epochs' images in order; the order does not depend on the augmentation."""
-    augment = _Augment(size=config.model.image_size, min_area=min_area, flip=config.augment.flip)
     return (
         grain.MapDataset.source(data)
         .seed(config.seed)
         .shuffle()
         .repeat(config.epochs)
-        .random_map(augment)
+        .random_map(_Augment(config.model.image_size, augment))
     )
 
 

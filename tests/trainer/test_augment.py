@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ from PIL import Image
 
 from tests.trainer.tiny import draw_pictures
 from trainer.augment import augment_image, inception_box, mixup
+from trainer.config import AugmentConfig
+from trainer.rand_augment import rand_augment
 
 SIDES = st.integers(1, 300)
 SEEDS = st.integers(0, 2**32)
@@ -59,7 +63,21 @@ def test_image_that_no_box_fits_is_taken_whole(seed: int) -> None:
     assert inception_box((1000, 1), 0.5, np.random.default_rng(seed)) == (0, 0, 1000, 1)
 
 
-# Crop and flip
+# Crop, flip and RandAugment
+
+CROP = AugmentConfig(crop_min_area=0.1, flip=False)
+WHOLE = AugmentConfig(crop_min_area=1.0, flip=False)
+
+
+def test_rand_augment_acts_on_the_resized_crop() -> None:
+    picture = Image.fromarray(draw_pictures(0, 1)[0])
+    augmented = replace(WHOLE, rand_augment_layers=2, rand_augment_magnitude=15.0)
+    for seed in range(20):
+        draws = np.random.default_rng(seed)
+        inception_box(picture.size, 1.0, draws)
+        expected = rand_augment(picture.resize((6, 6), 2), layers=2, magnitude=15.0, rng=draws)
+        pixels = augment_image(picture, 6, augmented, np.random.default_rng(seed))
+        np.testing.assert_array_equal(pixels, np.asarray(expected))
 
 
 def test_augmented_image_is_the_resized_content_of_its_box() -> None:
@@ -68,7 +86,7 @@ def test_augmented_image_is_the_resized_content_of_its_box() -> None:
     image = Image.fromarray(np.stack([columns, rows, columns], axis=-1))
     for seed in range(10):
         left, top, right, bottom = inception_box(image.size, 0.1, np.random.default_rng(seed))
-        pixels = augment_image(image, 16, np.random.default_rng(seed), min_area=0.1, flip=False)
+        pixels = augment_image(image, 16, CROP, np.random.default_rng(seed))
         assert pixels.shape == (16, 16, 3)
         assert pixels.dtype == np.uint8
         red, green = pixels[..., 0].astype(float), pixels[..., 1].astype(float)
@@ -83,7 +101,7 @@ def test_flip_mirrors_left_to_right_about_every_second_time(flip: bool) -> None:
     original = draw_pictures(0, 1)[0]
     picture = Image.fromarray(original)
     results = [
-        augment_image(picture, 8, np.random.default_rng(seed), min_area=1.0, flip=flip)
+        augment_image(picture, 8, replace(WHOLE, flip=flip), np.random.default_rng(seed))
         for seed in range(100)
     ]
     mirrored = sum(np.array_equal(result, original[:, ::-1]) for result in results)

@@ -7,9 +7,10 @@ Command, from the repository's root:
 Expected result and cost: the manifest of `model_store/builtin/cifar10-mixer` and README's table.
 
 The paper's regularisation, scaled to the few epochs that a CPU affords, where the model underfits:
-weight decay, inception crops of at least half the image, flips, light mixup and stochastic depth.
-The last epochs see larger crops and no mixup: crops make objects appear larger than they are in
-evaluation, which costs accuracy until the network is used to their true size (arXiv 1906.06423).
+weight decay, inception crops of at least half the image, flips, one layer of RandAugment, light
+mixup and stochastic depth. The last epochs see larger crops and neither RandAugment nor mixup:
+crops make objects appear larger than they are in evaluation, which costs accuracy until the network
+is used to their true size (arXiv 1906.06423).
 Larger photos are squashed to the square: in CIFAR-10 the object fills the picture, and a central
 crop of a photo would cut it off.
 """
@@ -32,7 +33,13 @@ CONFIG = TrainConfig(
     ),
     preprocessing=Preprocessing(resize="squash", resize_size=32, crop_size=32, filter="area"),
     data=DataConfig(path=Path("data/cifar10")),
-    augment=AugmentConfig(crop_min_area=0.5, flip=True, mixup=0.1, closing_epochs=3),
+    augment=AugmentConfig(
+        crop_min_area=0.5,
+        rand_augment_layers=1,
+        rand_augment_magnitude=10,
+        mixup=0.1,
+        closing_epochs=3,
+    ),
     optimiser=OptimiserConfig(
         name="muon",
         learning_rate=0.02,
@@ -40,7 +47,7 @@ CONFIG = TrainConfig(
         weight_decay=0.05,
         warmup_steps=300,
     ),
-    epochs=24,
+    epochs=30,
     batch_size=128,
     microbatch_size=64,
     stochastic_depth=0.05,
