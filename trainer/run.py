@@ -33,7 +33,7 @@ class TrainingRun:
         self.train_set = load_dataset(config.data.path, "train")
         self.test_set = load_dataset(config.data.path, "test")
         self.steps_per_epoch = len(self.train_set) // config.batch_size
-        self.total_steps = config.epochs * self.steps_per_epoch
+        self.total_steps = config.total_steps(len(self.train_set))
         self._check()
         initial, self._step = build_step(config, self.total_steps)
         self._batches = training_batches(config, self.train_set)
@@ -58,8 +58,8 @@ class TrainingRun:
         if not self.steps_per_epoch:
             msg = f"batch_size {config.batch_size} exceeds {len(self.train_set)} images"
             raise ValueError(msg)
-        if not 0 <= config.augment.closing_epochs <= config.epochs:
-            msg = f"closing_epochs {config.augment.closing_epochs} is not in 0 to {config.epochs}"
+        if not 0 <= config.augment.closing_share <= 1:
+            msg = f"closing_share {config.augment.closing_share} is not in 0 to 1"
             raise ValueError(msg)
         if config.preprocessing.crop_size != config.model.image_size:
             msg = (

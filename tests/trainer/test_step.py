@@ -10,8 +10,9 @@ import pytest
 from flax import nnx
 
 from model_store.mixer import named_parameters, parameter_name
+from tests.model_store.tiny import random_arrays
 from tests.trainer.tiny import CLASSES, MODEL, draw_pictures, tiny_config
-from trainer.config import TrainConfig
+from trainer.config import ComputeConfig, TrainConfig
 from trainer.step import Step, StepReport, TrainState, build_step
 
 CONFIG = tiny_config(Path("unused"))
@@ -89,10 +90,43 @@ def test_regularisation_changes_the_loss(randomness: dict[str, Any]) -> None:
     assert abs(regularised[-1].loss - plain[-1].loss) > 1e-4
 
 
-def test_mixup_ends_where_the_closing_epochs_begin() -> None:
+def test_sigmoid_loss_starts_at_its_bias() -> None:
+    _, (report,) = run(replace(CONFIG, loss="sigmoid", head_bias=-2.0), count=1)
+    p = 1 / (1 + math.exp(2.0))
+    assert report.loss == pytest.approx(-math.log(p) - 2 * math.log(1 - p))
+
+
+def test_bfloat16_computes_nearly_the_same_and_keeps_float32_weights() -> None:
+    _, exact = run(CONFIG, count=6)
+    config = replace(CONFIG, compute=ComputeConfig(dtype="bfloat16"))
+    state, reports = take_steps(*build_step(config, TOTAL_STEPS), count=6)
+    losses = np.array([report.loss for report in reports])
+    wanted = np.array([report.loss for report in exact])
+    np.testing.assert_allclose(losses, wanted, rtol=0.02)
+    assert (losses != wanted).any()
+    arrays = [leaf for leaf in jax.tree.leaves((state.params, state.optimiser)) if leaf.ndim]
+    assert {leaf.dtype.name for leaf in arrays} == {"float32"}
+
+
+def test_rematerialised_step_has_the_same_losses() -> None:
+    compute = ComputeConfig(rematerialise=True)
+    random = replace(CONFIG, stochastic_depth=0.5)
+    _, plain = run(random, count=6)
+    _, reports = run(replace(random, compute=compute), count=6)
+    np.testing.assert_allclose(reports, plain, rtol=1e-4)
+
+
+def test_given_parameters_are_where_the_run_starts() -> None:
+    arrays = random_arrays(MODEL)
+    state, _ = build_step(CONFIG, TOTAL_STEPS, start=arrays)
+    for name, values in named_parameters(state.params).items():
+        np.testing.assert_array_equal(values, arrays[name], err_msg=name)
+
+
+def test_mixup_ends_where_the_closing_steps_begin() -> None:
     state, plain = build_step(CONFIG, TOTAL_STEPS)
     state, _ = take_steps(state, plain, count=5)
-    augment = replace(CONFIG.augment, mixup=5.0, closing_epochs=CONFIG.epochs - 1)
+    augment = replace(CONFIG.augment, mixup=5.0, closing_share=1 - 1 / CONFIG.epochs)
     _, mixing = build_step(replace(CONFIG, augment=augment), TOTAL_STEPS)
 
     def loss(step: Step, number: int) -> float:

@@ -38,7 +38,7 @@ CONFIG = TrainConfig(
         rand_augment_layers=1,
         rand_augment_magnitude=10,
         mixup=0.1,
-        closing_epochs=3,
+        closing_share=0.1,
     ),
     optimiser=OptimiserConfig(
         name="muon",
