@@ -99,6 +99,18 @@ class ComputeConfig:
 
 
 @dataclass(frozen=True)
+class HostsConfig:
+    """Processes, each with devices of its own, that train together; they share the run's folder."""
+
+    coordinator: str | None = None
+    """Address (host:port) at which process 0 listens; None where the cluster says it (TPU)."""
+    processes: int = 1
+    """How many processes train together."""
+    process: int = 0
+    """Number of this process, from 0 on."""
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One training run."""
 
@@ -108,7 +120,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     epochs: int = 300
-    """Passes over the training images; each has as many whole batches as it fills."""
+    """Passes over the training images; a batch may reach into the next one."""
     start: StartConfig = field(default_factory=StartConfig)
     steps: int | None = None
     """Steps of the run, in place of `epochs`."""
@@ -127,6 +139,9 @@ class TrainConfig:
     stochastic_depth_rule: Literal["ramp", "constant"] = "ramp"
     """`ramp` rises linearly from 0 in the first block; `constant` also rescales (timm's rule)."""
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+    hosts: HostsConfig = field(default_factory=HostsConfig)
+    evaluate_on: Literal["test", "validation"] = "test"
+    """Split that is evaluated; `validation` is what `data.holdout_share` keeps from train."""
     seed: int = 0
     run_dir: Path = Path("runs/mixer")
     """Checkpoints and logs; a run started again in the same folder resumes."""
@@ -139,7 +154,7 @@ class TrainConfig:
 
     def total_steps(self, images: int) -> int:
         """Return the steps of a run on so many training images."""
-        return self.epochs * (images // self.batch_size) if self.steps is None else self.steps
+        return self.epochs * images // self.batch_size if self.steps is None else self.steps
 
     def closing_step(self, total_steps: int) -> int:
         """Return the first of the closing steps."""
