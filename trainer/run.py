@@ -13,6 +13,7 @@ from trainer.checkpoints import Progress, RunCheckpoints
 from trainer.config import TrainConfig, arithmetic_settings
 from trainer.data import DataError, load_dataset, training_batches
 from trainer.evaluation import Evaluation, evaluate
+from trainer.start import start_parameters
 from trainer.step import StepReport, build_step
 
 
@@ -35,7 +36,7 @@ class TrainingRun:
         self.steps_per_epoch = len(self.train_set) // config.batch_size
         self.total_steps = config.total_steps(len(self.train_set))
         self._check()
-        initial, self._step = build_step(config, self.total_steps)
+        initial, self._step = build_step(config, self.total_steps, start=start_parameters(config))
         self._batches = training_batches(config, self.train_set)
         config.run_dir.mkdir(parents=True, exist_ok=True)
         self._checkpoints = RunCheckpoints(config.run_dir, arithmetic_settings(config))
