@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
-from model_store.mixer import named_parameters, parameter_name
+from model_store.mixer import named_parameters
 from tests.model_store.tiny import random_arrays
 from tests.trainer.tiny import CLASSES, MODEL, draw_pictures, tiny_config
 from trainer.config import ComputeConfig, TrainConfig
@@ -146,47 +145,3 @@ def test_batch_that_is_no_multiple_of_its_parts_is_refused(microbatch_size: int)
         ValueError, match=f"batch_size 8 is no multiple of microbatch_size {microbatch_size}"
     ):
         build_step(config, TOTAL_STEPS)
-
-
-# Invariance to permutations of patches, and of pixels within them (spec section 7.3)
-
-TOKENS = np.random.default_rng(1).permutation(MODEL.tokens)
-PIXELS = np.random.default_rng(2).permutation(MODEL.patch_size**2)
-
-
-def permute_images(images: np.ndarray) -> np.ndarray:
-    g, p = MODEL.grid, MODEL.patch_size
-    patches = images.reshape(-1, g, p, g, p, 3).swapaxes(2, 3).reshape(-1, g * g, p * p, 3)
-    permuted = patches[:, TOKENS][:, :, PIXELS].reshape(-1, g, g, p, p, 3)
-    return permuted.swapaxes(2, 3).reshape(images.shape)
-
-
-def permute_parameter(name: str, values: np.ndarray) -> np.ndarray:
-    if name == "stem/kernel":
-        return values.reshape(-1, *values.shape[2:])[PIXELS].reshape(values.shape)
-    if name.endswith("token_mixing/Dense_0/kernel"):
-        return values[TOKENS]
-    if name.endswith(("token_mixing/Dense_1/kernel", "token_mixing/Dense_1/bias")):
-        return values[..., TOKENS]
-    return values
-
-
-def permute(state: TrainState) -> TrainState:
-    """Return the state with the same permutation of its parameters; the optimiser's are zero."""
-
-    def permuted(path: tuple[Any, ...], variable: Any) -> Any:
-        values = permute_parameter(parameter_name(path), np.asarray(variable[...]))
-        return variable.replace(jnp.asarray(values))
-
-    return state._replace(params=nnx.map_state(permuted, state.params))
-
-
-def test_permuted_run_has_the_same_losses() -> None:
-    state, step = build_step(CONFIG, TOTAL_STEPS)
-    permuted_state = permute(jax.tree.map(jnp.copy, state))
-    unpermuted_state = jax.tree.map(jnp.copy, state)
-    _, reports = take_steps(state, step, count=10)
-    _, permuted_reports = take_steps(permuted_state, step, permute_images(IMAGES), count=10)
-    np.testing.assert_allclose(permuted_reports, reports, rtol=1e-3)
-    _, other_reports = take_steps(unpermuted_state, step, permute_images(IMAGES), count=10)
-    assert not np.allclose(other_reports, reports, rtol=1e-3)
