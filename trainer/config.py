@@ -18,7 +18,15 @@ class DataConfig:
     path: Path
     """Folder of the data set."""
     loader_threads: int = 2
-    """Threads that decode and augment ahead of the step."""
+    """Threads that decode and augment ahead of the step, each a batch; with worker processes, in
+    each of them."""
+    worker_processes: int = 0
+    """Processes that decode and augment, where Python's lock holds the threads back; 0: none."""
+    holdout_share: float = 0.0
+    """Last share of train, in a fixed random order, that becomes the `validation` split."""
+    max_bad_share: float = 0.0
+    """Share of a split's images that may be bad (unreadable, mislabelled, an empty class) before
+    the run stops."""
 
 
 @dataclass(frozen=True)
@@ -164,18 +172,18 @@ class TrainConfig:
 def all_settings(config: TrainConfig) -> dict[str, JsonValue]:
     """Return the run's configuration as JSON values, without folders of this machine."""
     settings: dict[str, JsonValue] = TypeAdapter(TrainConfig).dump_python(config, mode="json")
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in ("data", "run_dir", "publish_to")
-    }
+    others = ("data", "hosts", "run_dir", "publish_to")
+    kept = {name: value for name, value in settings.items() if name not in others}
+    return {**kept, "start": config.start.model, "holdout_share": config.data.holdout_share}
 
 
 def arithmetic_settings(config: TrainConfig) -> dict[str, JsonValue]:
-    """Return those of the settings that decide the parameters in the end.
+    """Return those of the settings that decide the parameters in the end, up to rounding.
 
-    Of the preprocessing that is the input range: training images are resized by their crop.
+    Of the preprocessing that is the input range, where training images are resized by their crop.
     """
-    others = ("preprocessing", "publish_as", "checkpoint_every_steps", "evaluate_every_epochs")
+    others = ("publish_as", "checkpoint_every_steps", "evaluate_every_epochs", "evaluate_on")
     settings = {name: value for name, value in all_settings(config).items() if name not in others}
-    return {**settings, "input_range": list(config.preprocessing.input_range)}
+    if config.augment.crop == "inception":
+        settings["preprocessing"] = list(config.preprocessing.input_range)
+    return {**settings, "compute": config.compute.dtype}

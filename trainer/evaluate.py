@@ -9,11 +9,11 @@ import tyro
 from rich.console import Console
 
 from model_store.checkpoint import read_parameters
-from model_store.errors import StoreError
 from model_store.manifest import PARAMETERS_FILE, Manifest
 from model_store.mixer import load_mixer
 from model_store.store import ModelStore
 from trainer.calibration import BINS, reliability_bins
+from trainer.command import run_command
 from trainer.data import DataError, DataSet, Split, load_dataset
 from trainer.evaluation import compute_logits, measure
 from trainer.evaluation_report import EvaluationReport, print_summary
@@ -68,15 +68,18 @@ def evaluate_version(config: EvaluateConfig) -> EvaluationReport:
     mixer = load_mixer(manifest.architecture, read_parameters(folder / PARAMETERS_FILE))
     real_BxN = _real_labels(config, data)
     preprocessing = choose_pipeline(config.pipeline, manifest.preprocessing)
-    logits_BxN = compute_logits(mixer, data, preprocessing)
-    confusion_NxN = confusion_matrix(logits_BxN, data.labels)
+    logits_BxN, labels_B = compute_logits(mixer, data, preprocessing)
+    if real_BxN is not None and len(labels_B) != len(data):
+        msg = f"{config.data}: ReaL labels need every image, {len(data) - len(labels_B)} are bad"
+        raise DataError(msg)
+    confusion_NxN = confusion_matrix(logits_BxN, labels_B)
     return EvaluationReport(
         version=str(version),
         split=config.split,
         pipeline=config.pipeline,
         preprocessing=preprocessing,
-        measures=measure(logits_BxN, data.labels, config.calibration_bins),
-        reliability_bins=reliability_bins(logits_BxN, data.labels, config.calibration_bins),
+        measures=measure(logits_BxN, labels_B, config.calibration_bins),
+        reliability_bins=reliability_bins(logits_BxN, labels_B, config.calibration_bins),
         classes=data.classes,
         class_accuracies=class_accuracies(confusion_NxN).tolist(),
         confusion=confusion_NxN.tolist(),
@@ -123,17 +126,14 @@ def _check(config: EvaluateConfig) -> None:
 def main() -> int:
     """Run the command line; return its exit code."""
     config = tyro.cli(EvaluateConfig, description=__doc__)
-    try:
+
+    def work(console: Console) -> None:
         _check(config)
         report = evaluate_version(config)
-        print_summary(report, Console(soft_wrap=True))
+        print_summary(report, console)
         write_files(report, config)
-    except (DataError, StoreError, OSError, ValueError) as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"trainer: {error}", highlight=False, markup=False
-        )
-        return 1
-    return 0
+
+    return run_command(work)
 
 
 if __name__ == "__main__":

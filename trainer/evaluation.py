@@ -33,25 +33,31 @@ class Evaluation:
 
 def evaluate(model: Mixer, data: DataSet, preprocessing: Preprocessing) -> Evaluation:
     """Run the whole data set through the model, deterministically, and measure."""
-    return measure(compute_logits(model, data, preprocessing), data.labels)
+    return measure(*compute_logits(model, data, preprocessing))
 
 
-def compute_logits(model: Mixer, data: DataSet, preprocessing: Preprocessing) -> np.ndarray:
-    """Return the model's logits of all images in order, float32 [images, N]."""
+def compute_logits(
+    model: Mixer, data: DataSet, preprocessing: Preprocessing
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits float32 [B, N] and labels int32 [B] of all readable images in order."""
 
     @jax.jit
     def forward(images_BxHxWx3: jax.Array) -> jax.Array:
         return model(normalise(images_BxHxWx3, preprocessing))[0]
 
-    return collect_logits(forward, data, preprocessing)
+    return collect_outputs(forward, data, preprocessing)
 
 
-def collect_logits(
+def collect_outputs(
     forward: Callable[[jax.Array], Any], data: DataSet, preprocessing: Preprocessing
-) -> np.ndarray:
-    """Do the same for any function from uint8 [B, S, S, 3] to logits [B, N]."""
-    batches = evaluation_batches(data, preprocessing, BATCH_SIZE)
-    return np.concatenate([np.asarray(forward(jnp.asarray(images))) for images, _ in batches])
+) -> tuple[np.ndarray, np.ndarray]:
+    """Do the same for any function from uint8 [B, S, S, 3] to rows of outputs [B, N]."""
+    batches = [
+        (np.asarray(forward(jnp.asarray(images))), labels)
+        for images, labels in evaluation_batches(data, preprocessing, BATCH_SIZE)
+    ]
+    outputs, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return outputs, labels
 
 
 def measure(logits_BxN: np.ndarray, labels_B: np.ndarray, bins: int = BINS) -> Evaluation:

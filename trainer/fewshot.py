@@ -9,11 +9,11 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 from flax import nnx
@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.table import Table
 
 from model_store.checkpoint import read_parameters
-from model_store.errors import StoreError
 from model_store.manifest import PARAMETERS_FILE
 from model_store.mixer import Mixer, load_mixer
 from model_store.preprocess import Preprocessing, normalise
@@ -33,8 +32,9 @@ from model_store.ridge import (
     older_protocol,
 )
 from model_store.store import ModelStore
-from trainer.data import DataError, DataSet, evaluation_batches, load_dataset
-from trainer.evaluation import BATCH_SIZE
+from trainer.command import run_command
+from trainer.data import DataError, DataSet, load_dataset
+from trainer.evaluation import collect_outputs
 
 Protocol = Literal["current", "older"]
 Splits = tuple[DataSet, DataSet]
@@ -136,9 +136,7 @@ def _embedder(model: Mixer, preprocessing: Preprocessing) -> Callable[[DataSet],
         return model(normalise(images_BxHxWx3, preprocessing))[1]
 
     def embed(data: DataSet) -> Labelled:
-        batches = evaluation_batches(data, preprocessing, BATCH_SIZE)
-        embeddings = [np.asarray(forward(model, jnp.asarray(images))) for images, _ in batches]
-        return Labelled(np.concatenate(embeddings), data.labels)
+        return Labelled(*collect_outputs(partial(forward, model), data, preprocessing))
 
     return embed
 
@@ -158,14 +156,7 @@ def _table(results: Sequence[FewShotResult], protocol: Protocol, title: str) -> 
 
 def main() -> int:
     """Run the command line; return its exit code."""
-    try:
-        tyro.cli(few_shot_version)
-    except (DataError, StoreError, OSError, ValueError) as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"trainer: {error}", highlight=False, markup=False
-        )
-        return 1
-    return 0
+    return run_command(lambda _: tyro.cli(few_shot_version))
 
 
 if __name__ == "__main__":

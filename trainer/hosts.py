@@ -34,3 +34,9 @@ def any_process(flag: bool) -> bool:
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+def wait_for_all(point: str) -> None:
+    """Return when every process has come to this point."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(point)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from model_store.checkpoint import make_checkpoint
 from model_store.manifest import Provenance, TrainingSummary
-from model_store.mixer import named_parameters
 from model_store.store import ModelStore, VersionRef
 from trainer.config import all_settings
 from trainer.evaluation import Evaluation
@@ -28,7 +27,7 @@ def publish_run(run: TrainingRun, result: Evaluation, *, command: str) -> Versio
         config.model,
         config.preprocessing,
         labels=run.train_set.classes,
-        arrays=named_parameters(run.state.params),
+        arrays=run.parameters(),
         provenance=_provenance(command),
         training=_summary(run, result),
     )
@@ -51,7 +50,7 @@ def _summary(run: TrainingRun, result: Evaluation) -> TrainingSummary:
         dataset=run.config.data.path.name,
         dataset_sha256=run.train_set.digest(),
         seed=run.config.seed,
-        epochs=run.done / run.steps_per_epoch,
+        epochs=run.epochs,
         steps=run.done,
         wall_time_s=round(run.elapsed_s, 1),
         machine=_machine(),

@@ -1,4 +1,4 @@
-"""Train a Mixer from scratch, resumably, and publish it.
+"""Train a Mixer, resumably, and publish it.
 
     python -m trainer.train cifar10 --data.path <folder>
 
@@ -11,23 +11,24 @@ import shlex
 import signal
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import tyro
 from rich.console import Console
 
-from model_store.allocator import keep_freed_memory
-from model_store.errors import StoreError
+from trainer.command import run_command
 from trainer.config import TrainConfig
-from trainer.configs import cifar10
-from trainer.data import DataError
+from trainer.configs import cifar10, paper
 from trainer.evaluation import Evaluation
+from trainer.hosts import any_process, is_first, join
 from trainer.progress import TrainingProgress
 from trainer.publish import publish_run
-from trainer.run import TrainingDiverged, TrainingRun
+from trainer.run import TrainingRun
 
 RECIPES = {
     "cifar10": ("a small Mixer on CIFAR-10, from scratch", cifar10.FROM_SCRATCH),
     "cifar10-again": ("the same from where that ended, regularised more", cifar10.AGAIN),
+    **paper.RECIPES,
 }
 
 
@@ -43,23 +44,37 @@ class StopRequest:
         self.requested = True
 
 
-def train(config: TrainConfig, stop: StopRequest, console: Console) -> None:
-    """Run the training to its end or to the stop request; at its end, evaluate and publish."""
+def train(config: TrainConfig, stop: StopRequest, console: Console) -> Evaluation | None:
+    """Run the training to its end or to the stop request; at its end, evaluate and publish.
+
+    Returns the final measures, or None if it was asked to stop before.
+    """
     with TrainingRun(config) as run:
         console.print(
-            f"{config.model.parameter_count:,} parameters, {len(run.train_set)} images, "
-            f"step {run.done} of {run.total_steps}"
+            f"{config.model.parameter_count:,} parameters, "
+            f"{config.model.forward_cost.flops / 1e9:.3g} GFLOPs an image, "
+            f"{len(run.train_set)} images, step {run.done} of {run.total_steps}"
         )
         _take_steps(run, stop, console)
         run.save()
         if not run.finished:
             console.print(f"stopped at step {run.done}: the same command goes on from here")
-            return
+            return None
         result = run.evaluate()
-        console.print(f"test accuracy {result.accuracy:.4f} after {run.elapsed_s:.0f} s")
-        if config.publish_to is not None:
-            command = shlex.join(["python", "-m", "trainer.train", *sys.argv[1:]])
-            console.print(f"published {publish_run(run, result, command=command)}")
+        if is_first():
+            _conclude(run, result, console)
+        return result
+
+
+def _conclude(run: TrainingRun, result: Evaluation, console: Console) -> None:
+    config = run.config
+    console.print(
+        f"{config.evaluate_on} accuracy {result.accuracy:.4f} after {run.elapsed_s:.0f} s"
+    )
+    if config.publish_to is not None:
+        program = Path(sys.argv[0]).stem
+        command = shlex.join(["python", "-m", f"trainer.{program}", *sys.argv[1:]])
+        console.print(f"published {publish_run(run, result, command=command)}")
 
 
 def _take_steps(run: TrainingRun, stop: StopRequest, console: Console) -> None:
@@ -67,30 +82,33 @@ def _take_steps(run: TrainingRun, stop: StopRequest, console: Console) -> None:
     with TrainingProgress(
         done=run.done, total=run.total_steps, batch_size=config.batch_size, console=console
     ) as progress:
-        while not (run.finished or stop.requested):
-            progress.advance(float(run.advance().loss))
+        while not (run.finished or any_process(stop.requested)):
+            epoch = int(run.epochs)
+            loss, time = float(run.advance().loss), run.step_time
+            progress.advance(loss, step_s=time.total_s, data_wait_s=time.data_wait_s)
             if run.done % config.checkpoint_every_steps == 0:
                 run.save()
-            epoch, rest = divmod(run.done, run.steps_per_epoch)
-            if rest == 0 and epoch % config.evaluate_every_epochs == 0:
-                _log_epoch(run, epoch, run.evaluate(), progress)
+            if int(run.epochs) > epoch and int(run.epochs) % config.evaluate_every_epochs == 0:
+                result = run.evaluate()
+                if is_first():
+                    _log_epoch(run, result, progress)
 
 
-def _log_epoch(
-    run: TrainingRun, epoch: int, result: Evaluation, progress: TrainingProgress
-) -> None:
+def _log_epoch(run: TrainingRun, result: Evaluation, progress: TrainingProgress) -> None:
+    epoch = int(run.epochs)
     row = {
         "epoch": epoch,
         "step": run.done,
         "train_loss": progress.loss,
         "images_per_second": progress.images_per_second,
+        "data_wait_share": progress.data_wait_share,
         "elapsed_s": run.elapsed_s,
         "test": asdict(result),
     }
     with (run.config.run_dir / "log.jsonl").open("a") as log:
         log.write(json.dumps(row) + "\n")
     progress.line(
-        f"epoch {epoch}/{run.config.epochs}  train loss {progress.loss:.3f}  "
+        f"epoch {epoch}, step {run.done}/{run.total_steps}  train loss {progress.loss:.3f}  "
         f"test loss {result.loss:.3f}  test accuracy {result.accuracy:.4f}  "
         f"{progress.images_per_second:.0f} images/s"
     )
@@ -99,16 +117,12 @@ def _log_epoch(
 def main() -> int:
     """Run the command line; return its exit code."""
     config = tyro.extras.overridable_config_cli(RECIPES)
-    keep_freed_memory()
-    console = Console()
-    try:
+
+    def work(console: Console) -> None:
+        join(config.hosts)
         train(config, StopRequest(), console)
-    except (DataError, StoreError, TrainingDiverged, OSError, ValueError) as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"trainer: {error}", highlight=False, markup=False
-        )
-        return 1
-    return 0
+
+    return run_command(work)
 
 
 if __name__ == "__main__":

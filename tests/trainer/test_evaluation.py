@@ -12,7 +12,7 @@ from tests.model_store.tiny import random_arrays
 from tests.trainer.tiny import CLASSES, MODEL, draw_pictures
 from trainer import evaluation
 from trainer.data import ArrayPictures, DataSet
-from trainer.evaluation import collect_logits, evaluate, measure
+from trainer.evaluation import collect_outputs, evaluate, measure
 
 PREPROCESSING = Preprocessing(resize="squash", resize_size=8, crop_size=8)
 PIXELS = np.concatenate([draw_pictures(label, 5) for label in range(3)])
@@ -63,7 +63,7 @@ def test_whole_set_is_measured_in_batches(monkeypatch: pytest.MonkeyPatch) -> No
         means: np.ndarray = np.asarray(images, np.float32).mean(axis=(1, 2))[:, ::-1]
         return means
 
-    logits = collect_logits(brightness, DATA, PREPROCESSING)
+    logits = collect_outputs(brightness, DATA, PREPROCESSING)
     assert sizes == [4, 4, 4, 3]
     assert np.array_equal(logits, PIXELS.mean(axis=(1, 2), dtype=np.float32)[:, ::-1])
     result = measure(logits, LABELS)

@@ -91,7 +91,7 @@ def test_version_is_published_at_twice_the_size_with_the_classes_of_the_data(
     assert manifest.training is not None
     assert manifest.training.steps == 6
     # The reference is resolved, so that it is known for ever what was started from.
-    assert manifest.training.config["start"] == {"model": "tiny@1", "store": store}
+    assert manifest.training.config["start"] == "tiny@1"
 
 
 def test_best_of_several_rates_on_held_out_images_trains_on_all_of_train(

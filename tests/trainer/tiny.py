@@ -12,9 +12,9 @@ from PIL import Image
 
 from model_store.preprocess import Preprocessing
 from model_store.variants import MixerConfig
-from trainer import train
+from trainer import command
 from trainer.config import AugmentConfig, DataConfig, OptimiserConfig, TrainConfig
-from trainer.data import SHEET_COLUMNS
+from trainer.data.sheets import SHEET_COLUMNS
 
 CLASSES = ("blue", "green", "red")
 TRAIN_PER_CLASS, TEST_PER_CLASS = 10, 4
@@ -30,7 +30,7 @@ MODEL = MixerConfig(
 )
 
 # The CIFAR-10 recipe, Muon, mixup, accumulation and stochastic depth with it, for MODEL:
-# 3 steps an epoch, 36 in all.
+# 45 steps.
 TINY_RECIPE = (
     "cifar10",
     *("--model.image-size", "8", "--model.width", "6", "--model.depth", "2"),
@@ -42,7 +42,7 @@ TINY_RECIPE = (
     *("--augment.mixup", "0.1", "--augment.closing-share", "0.25", "--stochastic-depth", "0.05"),
     *("--checkpoint-every-steps", "4", "--evaluate-every-epochs", "12"),
 )
-RECIPE_STEPS = 36
+RECIPE_STEPS = 45
 
 
 def tiny_config(root: Path, data: Path = Path("no data")) -> TrainConfig:
@@ -88,6 +88,18 @@ def write_sheet(file: Path, tiles_NxSxSx3: np.ndarray) -> None:
     Image.fromarray(sheet).save(file, lossless=True)
 
 
+def write_sheet_pack(root: Path) -> Path:
+    """Write two training sheets of 40 and 80 tiles, and one test sheet, with their labels."""
+    root.mkdir()
+    tiles = draw_pictures(0, 120)
+    write_sheet(root / "train_00.webp", tiles[:40])
+    write_sheet(root / "train_01.webp", tiles[40:])
+    write_sheet(root / "test_00.webp", draw_pictures(1, 40))
+    np.savez(root / "labels.npz", y_train=np.arange(120) % 3, y_test=np.arange(40) % 3)
+    (root / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    return root
+
+
 @contextmanager
 def command_line(*arguments: str) -> Iterator[None]:
     """Let `trainer.train.main` see these arguments, and leave this process as it was."""
@@ -95,7 +107,7 @@ def command_line(*arguments: str) -> Iterator[None]:
     handlers = [signal.getsignal(number) for number in numbers]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["trainer.train", *arguments])
-        patch.setattr(train, "keep_freed_memory", lambda: True)
+        patch.setattr(command, "keep_freed_memory", lambda: True)
         try:
             yield
         finally:
