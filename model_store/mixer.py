@@ -5,7 +5,8 @@ the tokens (the embedding) -> head (the logits).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,31 @@ def gelu(config: MixerConfig) -> Callable[[jax.Array], jax.Array]:
     return lambda x: jax.nn.gelu(x, approximate=config.gelu == "tanh")
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How a Mixer is computed, beside its parameters; nothing of it belongs to a checkpoint.
+
+    Dropout and stochastic depth act only on calls with a key (paper section 3).
+    """
+
+    dropout: float = 0.0
+    """Drop rate after each dense layer of the MLPs."""
+    stochastic_depth: float = 0.0
+    """Largest drop rate of a block's branches, drawn per example."""
+    stochastic_depth_rule: Literal["ramp", "constant"] = "ramp"
+    """`ramp` rises linearly from 0 in the first block and leaves survivors as they are (authors);
+    `constant` is one rate for all blocks and divides survivors by their share (timm)."""
+    dtype: jnp.dtype | None = None
+    """Type of the computation; parameters stay float32. None: float32."""
+    rematerialise: bool = False
+    """Compute each block anew in the backward pass instead of keeping its activations."""
+
+    def drop_rate(self, block: int, depth: int) -> float:
+        """Return the drop rate of both branches of this block (spec section 3.4)."""
+        ramp = self.stochastic_depth_rule == "ramp"
+        return self.stochastic_depth * (block / max(depth - 1, 1) if ramp else 1)
+
+
 class Mlp(nnx.Module):
     """Dense, GELU, Dense on the last axis: [..., width] -> [..., width]."""
 
@@ -29,15 +55,13 @@ class Mlp(nnx.Module):
         width: int,
         hidden: int,
         activation: Callable[[jax.Array], jax.Array],
-        *,
-        dropout: float,
-        dtype: jnp.dtype | None,
+        execution: Execution,
         rngs: nnx.Rngs,
     ) -> None:
-        self.dense_0 = nnx.Linear(width, hidden, dtype=dtype, rngs=rngs)
-        self.dense_1 = nnx.Linear(hidden, width, dtype=dtype, rngs=rngs)
+        self.dense_0 = nnx.Linear(width, hidden, dtype=execution.dtype, rngs=rngs)
+        self.dense_1 = nnx.Linear(hidden, width, dtype=execution.dtype, rngs=rngs)
         self.activation = activation
-        self.dropout = dropout
+        self.dropout = execution.dropout
 
     def __call__(self, x: jax.Array, key: jax.Array | None) -> jax.Array:
         """Apply the MLP; with a `key`, drop hidden and output units at the rate `dropout`."""
@@ -53,82 +77,58 @@ class MixerBlock(nnx.Module):
     """One token-mixing and one channel-mixing MLP, each pre-normed with a skip connection."""
 
     def __init__(
-        self,
-        config: MixerConfig,
-        *,
-        dropout: float,
-        drop_path: float,
-        dtype: jnp.dtype | None,
-        rngs: nnx.Rngs,
+        self, config: MixerConfig, execution: Execution, drop_rate: float, rngs: nnx.Rngs
     ) -> None:
-        def norm() -> nnx.LayerNorm:
-            return nnx.LayerNorm(
-                config.width, epsilon=config.layer_norm_epsilon, dtype=dtype, rngs=rngs
-            )
-
         def mlp(width: int, hidden: int) -> Mlp:
-            return Mlp(width, hidden, gelu(config), dropout=dropout, dtype=dtype, rngs=rngs)
+            return Mlp(width, hidden, gelu(config), execution, rngs)
 
-        self.layer_norm_0 = norm()
+        self.layer_norm_0 = _layer_norm(config, execution, rngs)
         self.token_mixing = mlp(config.tokens, config.token_mlp_width)
-        self.layer_norm_1 = norm()
+        self.layer_norm_1 = _layer_norm(config, execution, rngs)
         self.channel_mixing = mlp(config.width, config.channel_mlp_width)
-        self.drop_path = drop_path
+        self.drop_rate = drop_rate
+        self.rescale = execution.stochastic_depth_rule == "constant"
 
     def __call__(self, x_BxSxC: jax.Array, key: jax.Array | None) -> jax.Array:
         """Mix the tokens of each channel, then the channels of each token."""
         keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
         y_BxCxS = self.layer_norm_0(x_BxSxC).swapaxes(1, 2)
         y_BxSxC = self.token_mixing(y_BxCxS, keys[0]).swapaxes(1, 2)
-        x_BxSxC = x_BxSxC + _drop_path(y_BxSxC, self.drop_path, keys[1])
+        x_BxSxC = x_BxSxC + self._drop(y_BxSxC, keys[1])
         y_BxSxC = self.channel_mixing(self.layer_norm_1(x_BxSxC), keys[2])
-        return x_BxSxC + _drop_path(y_BxSxC, self.drop_path, keys[3])
+        return x_BxSxC + self._drop(y_BxSxC, keys[3])
+
+    def _drop(self, y_BxSxC: jax.Array, key: jax.Array | None) -> jax.Array:
+        """Drop whole examples' branches."""
+        if key is None or not self.drop_rate:
+            return y_BxSxC
+        kept = 1 - self.drop_rate
+        kept_Bx1x1 = jax.random.bernoulli(key, kept, (y_BxSxC.shape[0], 1, 1))
+        y_BxSxC = y_BxSxC * kept_Bx1x1.astype(y_BxSxC.dtype)
+        return y_BxSxC / kept if self.rescale else y_BxSxC
 
 
 class Mixer(nnx.Module):
     """The network of `config`, freshly initialised (spec section 1.3) from `rngs`.
 
     Kernels are LeCun normal and the head is zero, so that an untrained model's logits are zero.
-    Parameters are float32; `dtype` is that of the computation (default: float32). The two rates
-    act only on calls with a key: `dropout` after each dense layer of the MLPs, and
-    `stochastic_depth`, the drop rate of the last block's branches, rising linearly from 0 in the
-    first (paper section 3).
+    Parameters are float32.
     """
 
     def __init__(
-        self,
-        config: MixerConfig,
-        *,
-        rngs: nnx.Rngs,
-        dropout: float = 0.0,
-        stochastic_depth: float = 0.0,
-        dtype: jnp.dtype | None = None,
+        self, config: MixerConfig, execution: Execution = Execution(), *, rngs: nnx.Rngs
     ) -> None:
-        self.config = config
+        self.config, self.rematerialise = config, execution.rematerialise
         patch = (config.patch_size, config.patch_size)
         self.stem = nnx.Conv(
-            3, config.width, patch, strides=patch, padding="VALID", dtype=dtype, rngs=rngs
+            3, config.width, patch, strides=patch, padding="VALID", dtype=execution.dtype, rngs=rngs
         )
-        last = max(config.depth - 1, 1)
         self.blocks = nnx.List(
-            MixerBlock(
-                config,
-                dropout=dropout,
-                drop_path=stochastic_depth * i / last,
-                dtype=dtype,
-                rngs=rngs,
-            )
+            MixerBlock(config, execution, execution.drop_rate(i, config.depth), rngs)
             for i in range(config.depth)
         )
-        self.pre_head_layer_norm = nnx.LayerNorm(
-            config.width, epsilon=config.layer_norm_epsilon, dtype=dtype, rngs=rngs
-        )
-        zeros = nnx.initializers.zeros_init()
-        self.head = (
-            nnx.Linear(config.width, config.num_classes, kernel_init=zeros, dtype=dtype, rngs=rngs)
-            if config.num_classes
-            else None
-        )
+        self.pre_head_layer_norm = _layer_norm(config, execution, rngs)
+        self.head = _head(config, execution, rngs) if config.num_classes else None
 
     def __call__(
         self, x_BxHxWx3: jax.Array, key: jax.Array | None = None
@@ -149,7 +149,9 @@ class Mixer(nnx.Module):
         x_BxGxGxC = self.stem(x_BxHxWx3)
         x_BxSxC = x_BxGxGxC.reshape(x_BxGxGxC.shape[0], self.config.tokens, self.config.width)
         for i, block in enumerate(self.blocks):
-            x_BxSxC = block(x_BxSxC, None if key is None else jax.random.fold_in(key, i))
+            key_block = None if key is None else jax.random.fold_in(key, i)
+            run = nnx.remat(MixerBlock.__call__) if self.rematerialise else MixerBlock.__call__
+            x_BxSxC = run(block, x_BxSxC, key_block)
         # Normalise every token, then average: the other order is another model (spec section 1.1).
         tokens_BxSxC = self.pre_head_layer_norm(x_BxSxC)
         embedding_BxC = tokens_BxSxC.mean(axis=1, dtype=jnp.float32)
@@ -183,7 +185,9 @@ def parameter_name(path: Sequence[Any]) -> str:
     return "/".join(str(part) for part in renamed)
 
 
-def load_mixer(config: MixerConfig, arrays: Mapping[str, np.ndarray]) -> Mixer:
+def load_mixer(
+    config: MixerConfig, arrays: Mapping[str, np.ndarray], execution: Execution = Execution()
+) -> Mixer:
     """Build the network of `config` with these parameters, as float32.
 
     Raises:
@@ -191,7 +195,7 @@ def load_mixer(config: MixerConfig, arrays: Mapping[str, np.ndarray]) -> Mixer:
     """
     check_parameters(config, arrays)
     # Shapes alone: no time is spent on drawing initial values that are replaced at once.
-    graph, state = nnx.split(nnx.eval_shape(lambda: Mixer(config, rngs=nnx.Rngs(0))))
+    graph, state = nnx.split(nnx.eval_shape(lambda: Mixer(config, execution, rngs=nnx.Rngs(0))))
     loaded = nnx.map_state(
         lambda path, variable: variable.replace(
             jnp.asarray(arrays[parameter_name(path)], jnp.float32)
@@ -201,14 +205,19 @@ def load_mixer(config: MixerConfig, arrays: Mapping[str, np.ndarray]) -> Mixer:
     return nnx.merge(graph, loaded)
 
 
+def _layer_norm(config: MixerConfig, execution: Execution, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    return nnx.LayerNorm(
+        config.width, epsilon=config.layer_norm_epsilon, dtype=execution.dtype, rngs=rngs
+    )
+
+
+def _head(config: MixerConfig, execution: Execution, rngs: nnx.Rngs) -> nnx.Linear:
+    zeros = nnx.initializers.zeros_init()
+    return nnx.Linear(
+        config.width, config.num_classes, kernel_init=zeros, dtype=execution.dtype, rngs=rngs
+    )
+
+
 def _dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
     kept = jax.random.bernoulli(key, 1 - rate, x.shape)
     return jnp.where(kept, x / (1 - rate), 0)
-
-
-def _drop_path(y_BxSxC: jax.Array, rate: float, key: jax.Array | None) -> jax.Array:
-    """Drop whole examples' branches; survivors are not rescaled (the authors' rule)."""
-    if key is None or not rate:
-        return y_BxSxC
-    kept_Bx1x1 = jax.random.bernoulli(key, 1 - rate, (y_BxSxC.shape[0], 1, 1))
-    return y_BxSxC * kept_Bx1x1.astype(y_BxSxC.dtype)

@@ -53,16 +53,20 @@ class Preprocessing(BaseModel):
         return self
 
 
-def to_input(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
+def to_input(
+    image: Image.Image, preprocessing: Preprocessing, rng: np.random.Generator | None = None
+) -> np.ndarray:
     """Return the resized central crop of an RGB image as uint8 [crop_size, crop_size, 3].
 
-    Only the source pixels that the crop needs are resampled.
+    With an `rng`, for training, the place of the crop is drawn. Only the source pixels that the
+    crop needs are resampled.
     """
     crop = preprocessing.crop_size
     width, height = _resized_size(image.size, preprocessing)
     if image.size == (width, height) == (crop, crop):
         return np.asarray(image)
-    left, top = (width - crop) // 2, (height - crop) // 2
+    margins = (width - crop, height - crop)
+    left, top = (m // 2 if rng is None else int(rng.integers(m + 1)) for m in margins)
     scale_x, scale_y = image.width / width, image.height / height
     resample = _FILTERS[preprocessing.filter]
     if preprocessing.antialias:

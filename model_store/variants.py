@@ -5,6 +5,23 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
+class ForwardCost(NamedTuple):
+    """Multiply-accumulates of the matrix products of one image's forward pass.
+
+    Norms, GELUs, biases, residuals and pooling are not counted. The sum is that of the network.
+    """
+
+    stem: int
+    token_mixing: int
+    channel_mixing: int
+    head: int
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: a multiplication and an addition each."""
+        return 2 * sum(self)
+
+
 class MixerConfig(BaseModel):
     """What a Mixer is: every number that fixes its parameters and its forward pass.
 
@@ -52,11 +69,20 @@ class MixerConfig(BaseModel):
         return stem + self.depth * (4 * c + token_mlp + channel_mlp) + 2 * c + head
 
     @property
+    def forward_cost(self) -> ForwardCost:
+        """Multiply-accumulates of one image's forward pass, part by part (spec section 1.6)."""
+        s, c, d_s, d_c, n = self._sizes
+        return ForwardCost(
+            stem=s * 3 * self.patch_size**2 * c,
+            token_mixing=self.depth * 2 * c * s * d_s,
+            channel_mixing=self.depth * 2 * s * c * d_c,
+            head=c * n,
+        )
+
+    @property
     def multiply_accumulates(self) -> int:
         """Multiply-accumulates of one image's forward pass, matrix products alone."""
-        s, c, d_s, d_c, n = self._sizes
-        stem = s * 3 * self.patch_size**2 * c
-        return stem + self.depth * 2 * (c * s * d_s + s * c * d_c) + c * n
+        return sum(self.forward_cost)
 
     @property
     def _sizes(self) -> tuple[int, int, int, int, int]:

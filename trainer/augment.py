@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from model_store.preprocess import Preprocessing, to_input
 from trainer.config import AugmentConfig
 from trainer.rand_augment import rand_augment
 
@@ -15,11 +16,18 @@ CROP_ATTEMPTS = 10
 
 
 def augment_image(
-    image: Image.Image, size: int, config: AugmentConfig, rng: np.random.Generator
+    image: Image.Image,
+    preprocessing: Preprocessing,
+    config: AugmentConfig,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """Crop, perhaps mirror, then RandAugment the picture; return uint8 [size, size, 3]."""
-    box = inception_box(image.size, config.crop_min_area, rng)
-    image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    """Crop, perhaps mirror, then RandAugment the picture; return uint8 [crop, crop, 3]."""
+    if config.crop == "random":
+        image = Image.fromarray(to_input(image, preprocessing, rng))
+    else:
+        size = (preprocessing.crop_size, preprocessing.crop_size)
+        box = inception_box(image.size, config.crop_min_area, rng)
+        image = image.resize(size, Image.Resampling.BILINEAR, box=box)
     if config.flip and rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     image = rand_augment(

@@ -184,28 +184,32 @@ def _read_tiles(sheet: Path) -> np.ndarray:
 class _Augment(grain.transforms.RandomMap):  # type: ignore[misc]
     """Picture -> augmented uint8 [S, S, 3]; its randomness is grain's, so it resumes exactly."""
 
-    def __init__(self, size: int, config: AugmentConfig) -> None:
-        self._size, self._config = size, config
+    def __init__(self, preprocessing: Preprocessing, config: AugmentConfig) -> None:
+        self._preprocessing, self._config = preprocessing, config
 
     def random_map(
         self, element: tuple[Image.Image, int], rng: np.random.Generator
     ) -> tuple[np.ndarray, np.int32]:
         picture, label = element
-        return augment_image(picture, self._size, self._config, rng), np.int32(label)
+        return augment_image(picture, self._preprocessing, self._config, rng), np.int32(label)
 
 
 def training_batches(config: TrainConfig, data: DataSet) -> grain.DatasetIterator[Any]:
-    """Return the shuffled iterator of (uint8 [B, S, S, 3], int32 [B]) batches of all epochs.
+    """Return the shuffled iterator of a run's batches, (uint8 [B, S, S, 3], int32 [B]).
 
     Its `get_state` and `set_state` continue at exactly the next batch. A last partial batch of
     an epoch is filled from the next epoch.
     """
-    augment = config.augment
-    images = _augmented(config, data, augment)
-    if augment.closing_epochs:
-        closing = config.closing_step(len(data) // config.batch_size) * config.batch_size
-        near = _augmented(config, data, augment.closing())
-        images = grain.MapDataset.concatenate([images[:closing], near[closing:]])
+    total_steps = config.total_steps(len(data))
+    total, closing = (
+        steps * config.batch_size for steps in (total_steps, config.closing_step(total_steps))
+    )
+    images = grain.MapDataset.concatenate(
+        [
+            _augmented(config, data, config.augment)[:closing],
+            _augmented(config, data, config.augment.closing())[closing:total],
+        ]
+    )
     stream = images.to_iter_dataset(
         grain.ReadOptions(num_threads=config.data.loader_threads)
     ).batch(config.batch_size)
@@ -213,13 +217,13 @@ def training_batches(config: TrainConfig, data: DataSet) -> grain.DatasetIterato
 
 
 def _augmented(config: TrainConfig, data: DataSet, augment: AugmentConfig) -> grain.MapDataset[Any]:
-    """Return all epochs' images in order; the order does not depend on the augmentation."""
+    """Return endless epochs of images; their order does not depend on the augmentation."""
     return (
         grain.MapDataset.source(data)
         .seed(config.seed)
         .shuffle()
-        .repeat(config.epochs)
-        .random_map(_Augment(config.model.image_size, augment))
+        .repeat()
+        .random_map(_Augment(config.preprocessing, augment))
     )
 
 

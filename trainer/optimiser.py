@@ -10,24 +10,27 @@ from trainer.config import OptimiserConfig
 
 
 def schedule(config: OptimiserConfig, total_steps: int) -> optax.Schedule:
-    """Return the share of the peak learning rate at a step: linear warm-up, linear decay to 0.
+    """Return the share of the peak learning rate at a step: linear warm-up, then decay.
 
-    s(t) = min(1, t/w) · (1 - clip((t-w)/(T-w), 0, 1)). The first step (t = 0) has rate 0.
+    s(t) = min(1, t/w) · (e + (1 - e) · d(clip((t-w)/(T-w), 0, 1))) with d(x) = 1 - x (linear) or
+    (1 + cos πx)/2 (cosine), and e the final share. The first step (t = 0) has rate 0.
     """
-    warmup = config.warmup_steps
+    warmup, final = config.warmup_steps, config.final_share
 
     def share(step: jax.typing.ArrayLike) -> jax.Array:
         rise = jnp.minimum(1.0, jnp.asarray(step) / max(warmup, 1))
-        return rise * (1 - jnp.clip((step - warmup) / max(total_steps - warmup, 1), 0.0, 1.0))
+        done = jnp.clip((step - warmup) / max(total_steps - warmup, 1), 0.0, 1.0)
+        left = 1 - done if config.decay == "linear" else (1 + jnp.cos(jnp.pi * done)) / 2
+        return rise * (final + (1 - final) * left)
 
     return share
 
 
 def make_optimiser(config: OptimiserConfig, total_steps: int) -> optax.GradientTransformation:
-    """Clip by the global norm, then Adam or Muon with decoupled decay on kernels alone.
+    """Clip by the global norm, then the update rule, with decoupled decay on kernels alone.
 
-    Adam follows spec section 4.2: w <- w - s(t)·lr·(adam + weight_decay·w). Muon owns the kernels
-    of the mixing MLPs, Adam everything else.
+    Adam follows spec section 4.2: w <- w - s(t)·lr·(adam + weight_decay·w). SGD follows 4.3: plain
+    momentum, no decay. Muon owns the kernels of the mixing MLPs, Adam everything else.
     """
     share = schedule(config, total_steps)
 
@@ -40,6 +43,13 @@ def make_optimiser(config: OptimiserConfig, total_steps: int) -> optax.GradientT
             rate(config.learning_rate), weight_decay=config.weight_decay, mask=_kernels
         )
         return optax.chain(clip, adam)
+    if config.name == "sgd":
+        sgd = optax.sgd(
+            rate(config.learning_rate),
+            momentum=config.momentum,
+            accumulator_dtype=config.momentum_dtype,
+        )
+        return optax.chain(clip, sgd)
     muon = optax.contrib.muon(
         rate(config.learning_rate),
         adam_learning_rate=rate(config.adam_learning_rate),

@@ -13,6 +13,7 @@ from trainer.checkpoints import Progress, RunCheckpoints
 from trainer.config import TrainConfig, arithmetic_settings
 from trainer.data import DataError, load_dataset, training_batches
 from trainer.evaluation import Evaluation, evaluate
+from trainer.start import start_parameters
 from trainer.step import StepReport, build_step
 
 
@@ -33,9 +34,9 @@ class TrainingRun:
         self.train_set = load_dataset(config.data.path, "train")
         self.test_set = load_dataset(config.data.path, "test")
         self.steps_per_epoch = len(self.train_set) // config.batch_size
-        self.total_steps = config.epochs * self.steps_per_epoch
+        self.total_steps = config.total_steps(len(self.train_set))
         self._check()
-        initial, self._step = build_step(config, self.total_steps)
+        initial, self._step = build_step(config, self.total_steps, start=start_parameters(config))
         self._batches = training_batches(config, self.train_set)
         config.run_dir.mkdir(parents=True, exist_ok=True)
         self._checkpoints = RunCheckpoints(config.run_dir, arithmetic_settings(config))
@@ -58,8 +59,8 @@ class TrainingRun:
         if not self.steps_per_epoch:
             msg = f"batch_size {config.batch_size} exceeds {len(self.train_set)} images"
             raise ValueError(msg)
-        if not 0 <= config.augment.closing_epochs <= config.epochs:
-            msg = f"closing_epochs {config.augment.closing_epochs} is not in 0 to {config.epochs}"
+        if not 0 <= config.augment.closing_share <= 1:
+            msg = f"closing_share {config.augment.closing_share} is not in 0 to 1"
             raise ValueError(msg)
         if config.preprocessing.crop_size != config.model.image_size:
             msg = (

@@ -1,18 +1,21 @@
 """The training step: one pure, jit-compiled function from state and batch to the next state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
-from model_store.mixer import Mixer
+from model_store.mixer import Execution, Mixer, load_mixer
 from model_store.preprocess import normalise
 from trainer.augment import mixup
 from trainer.config import TrainConfig
+from trainer.layout import Layout
+from trainer.losses import loss_function
 from trainer.optimiser import make_optimiser
 
 Params = Any  # nnx.State of the parameters: a pytree of float32 arrays
@@ -40,37 +43,30 @@ class StepReport(NamedTuple):
 Step = Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, StepReport]]
 
 
-def build_step(config: TrainConfig, total_steps: int) -> tuple[TrainState, Step]:
+def build_step(
+    config: TrainConfig,
+    total_steps: int,
+    *,
+    layout: Layout | None = None,
+    start: Mapping[str, np.ndarray] | None = None,
+) -> tuple[TrainState, Step]:
     """Return the initial state of a run and its compiled step.
 
     The step takes (state, uint8 [B, S, S, 3], int32 [B]) and gives the old state's buffers to the
     new one. Its randomness comes from the seed and the step number, so there is none to save.
+
+    Args:
+        config: the run's settings.
+        total_steps: the length of the run, which its schedule needs.
+        layout: the devices (default: all, as configured).
+        start: parameters by name (default: fresh ones).
     """
-    model = Mixer(
-        config.model,
-        rngs=nnx.Rngs(config.seed),
-        dropout=config.dropout,
-        stochastic_depth=config.stochastic_depth,
-    )
-    graph, params = nnx.split(model, nnx.Param)
-    optimiser = make_optimiser(config.optimiser, total_steps)
+    layout = layout or Layout(config.compute)
     slices = _slices(config)
+    optimiser = make_optimiser(config.optimiser, total_steps)
+    state = _initial_state(config, optimiser, layout, start)
+    gradients = partial(_gradients, jax.value_and_grad(_objective(config), has_aux=True))
     key = jax.random.key(config.seed)
-
-    def loss_and_hits(
-        params: Params, images: jax.Array, targets_BxN: jax.Array, key: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        logits_BxN, _ = nnx.merge(graph, params)(images, key)
-        loss = optax.softmax_cross_entropy(logits_BxN, targets_BxN).mean()
-        return loss, (logits_BxN.argmax(-1) == targets_BxN.argmax(-1)).mean()
-
-    def gradients(
-        params: Params, images: jax.Array, targets: jax.Array, key: jax.Array
-    ) -> Gradients:
-        (loss, hits), gradient = jax.value_and_grad(loss_and_hits, has_aux=True)(
-            params, images, targets, key
-        )
-        return gradient, loss, hits
 
     def step(
         state: TrainState, images_BxHxWx3: jax.Array, labels_B: jax.Array
@@ -79,24 +75,88 @@ def build_step(config: TrainConfig, total_steps: int) -> tuple[TrainState, Step]
         targets_BxN = jax.nn.one_hot(labels_B, config.model.num_classes)
         images = normalise(images_BxHxWx3, config.preprocessing)
         images, targets_BxN = jax.lax.cond(
-            state.step < config.closing_step(total_steps // config.epochs),
+            state.step < config.closing_step(total_steps),
             lambda: mixup(images, targets_BxN, config.augment.mixup, key_mixup),
             lambda: (images, targets_BxN),
         )
         gradient, loss, accuracy = _accumulate(
-            partial(gradients, state.params),
-            images,
-            targets_BxN,
-            key_model,
-            slices=slices,
+            partial(gradients, state.params), images, targets_BxN, key_model, slices=slices
         )
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
         params = optax.apply_updates(state.params, updates)
         report = StepReport(loss, accuracy, optax.tree.norm(gradient))
         return TrainState(state.step + 1, params, optimiser_state), report
 
-    state = TrainState(jnp.zeros((), jnp.int32), params, optimiser.init(params))
-    return state, jax.jit(step, donate_argnums=0)
+    shardings = layout.of(state)
+    compiled = jax.jit(
+        step,
+        donate_argnums=0,
+        in_shardings=(shardings, layout.rows, layout.rows),
+        out_shardings=(shardings, layout.everywhere),
+    )
+    return state, compiled
+
+
+def _execution(config: TrainConfig) -> Execution:
+    return Execution(
+        dropout=config.dropout,
+        stochastic_depth=config.stochastic_depth,
+        stochastic_depth_rule=config.stochastic_depth_rule,
+        dtype=jnp.dtype(config.compute.dtype),
+        rematerialise=config.compute.rematerialise,
+    )
+
+
+def _initial_state(
+    config: TrainConfig,
+    optimiser: optax.GradientTransformation,
+    layout: Layout,
+    start: Mapping[str, np.ndarray] | None,
+) -> TrainState:
+    """Make the state where it will lie, since one device may not hold all of it."""
+
+    def fresh() -> Params:
+        model = Mixer(config.model, rngs=nnx.Rngs(config.seed))
+        if model.head is not None:
+            model.head.bias[...] += config.head_bias
+        return nnx.state(model, nnx.Param)
+
+    def begin(params: Params) -> TrainState:
+        return TrainState(jnp.zeros((), jnp.int32), params, optimiser.init(params))
+
+    if start is not None:
+        params = layout.place(nnx.state(load_mixer(config.model, start), nnx.Param))
+    else:
+        params = jax.jit(fresh, out_shardings=layout.of(jax.eval_shape(fresh)))()
+    return jax.jit(begin, out_shardings=layout.of(jax.eval_shape(begin, params)))(params)
+
+
+Objective = Callable[
+    [Params, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]
+]  # parameters, images, targets, key -> loss, accuracy
+
+
+def _objective(config: TrainConfig) -> Objective:
+    execution, loss = _execution(config), loss_function(config.loss)
+    model = nnx.eval_shape(lambda: Mixer(config.model, execution, rngs=nnx.Rngs(0)))
+    graph, _ = nnx.split(model, nnx.Param)
+
+    def objective(
+        params: Params, images: jax.Array, targets_BxN: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        logits_BxN, _ = nnx.merge(graph, params)(images, key)
+        hits_B = logits_BxN.argmax(-1) == targets_BxN.argmax(-1)
+        return loss(logits_BxN, targets_BxN), hits_B.mean()
+
+    return objective
+
+
+def _gradients(
+    differentiated: Callable[..., tuple[tuple[jax.Array, jax.Array], Params]],
+    *arguments: Any,
+) -> Gradients:
+    (loss, accuracy), gradient = differentiated(*arguments)
+    return gradient, loss, accuracy
 
 
 def _slices(config: TrainConfig) -> int:
@@ -131,11 +191,11 @@ def _accumulate(
     ) -> tuple[Gradients, None]:
         return jax.tree.map(jnp.add, total, one(*part)), None
 
-    parts = (
-        jnp.arange(slices),
-        images.reshape(slices, -1, *images.shape[1:]),
-        targets.reshape(slices, -1, *targets.shape[1:]),
-    )
+    def split(rows: jax.Array) -> jax.Array:
+        # Every slice takes rows from all devices, so that none moves between them.
+        return rows.reshape(-1, slices, *rows.shape[1:]).swapaxes(0, 1)
+
+    parts = (jnp.arange(slices), split(images), split(targets))
     first = one(*jax.tree.map(lambda x: x[0], parts))
     total, _ = jax.lax.scan(add, first, jax.tree.map(lambda x: x[1:], parts))
     mean: Gradients = jax.tree.map(lambda x: x / slices, total)

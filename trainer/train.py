@@ -25,7 +25,10 @@ from trainer.progress import TrainingProgress
 from trainer.publish import publish_run
 from trainer.run import TrainingDiverged, TrainingRun
 
-RECIPES = {"cifar10": ("a small Mixer on CIFAR-10, from scratch", cifar10.CONFIG)}
+RECIPES = {
+    "cifar10": ("a small Mixer on CIFAR-10, from scratch", cifar10.FROM_SCRATCH),
+    "cifar10-again": ("the same from where that ended, regularised more", cifar10.AGAIN),
+}
 
 
 class StopRequest:

@@ -31,6 +31,12 @@ def dense(x: np.ndarray, arrays: Arrays, name: str) -> np.ndarray:
 
 def forward(images: np.ndarray, arrays: Arrays, *, gelu: str) -> tuple[np.ndarray, np.ndarray]:
     """Return logits and embedding of images [B, H, W, 3], for whatever Mixer the arrays are."""
+    embedding = normalised_tokens(images, arrays, gelu=gelu).mean(axis=1)
+    return dense(embedding, arrays, "head"), embedding
+
+
+def normalised_tokens(images: np.ndarray, arrays: Arrays, *, gelu: str) -> np.ndarray:
+    """Return the tokens [B, S, C] after the last LayerNorm, of which the embedding is the mean."""
     arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
     activation = {"tanh": tanh_gelu, "erf": erf_gelu}[gelu]
     x = tokens(images.astype(np.float64), arrays)
@@ -44,8 +50,7 @@ def forward(images: np.ndarray, arrays: Arrays, *, gelu: str) -> tuple[np.ndarra
         y = activation(dense(y, arrays, f"{name}/channel_mixing/Dense_0"))
         x = x + dense(y, arrays, f"{name}/channel_mixing/Dense_1")
         block += 1
-    embedding = layer_norm(x, arrays, "pre_head_layer_norm").mean(axis=1)
-    return dense(embedding, arrays, "head"), embedding
+    return layer_norm(x, arrays, "pre_head_layer_norm")
 
 
 def tokens(images: np.ndarray, arrays: Arrays) -> np.ndarray:

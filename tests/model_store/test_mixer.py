@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_store.errors import ParameterMismatch
-from model_store.mixer import Mixer, load_mixer, named_parameters
+from model_store.mixer import Execution, Mixer, load_mixer, named_parameters
 from model_store.parameters import parameter_shapes
 from model_store.variants import MixerConfig
 from tests.model_store import reference_forward
@@ -59,7 +59,7 @@ def test_gelu_switch_changes_the_logits_a_little() -> None:
 
 
 def test_without_a_key_a_call_repeats_bit_for_bit() -> None:
-    model = nnx.jit(Mixer(TINY, rngs=nnx.Rngs(0), dropout=0.5, stochastic_depth=0.5))
+    model = nnx.jit(Mixer(TINY, Execution(dropout=0.5, stochastic_depth=0.5), rngs=nnx.Rngs(0)))
     first, second = model(jnp.asarray(IMAGES))[1], model(jnp.asarray(IMAGES))[1]
     assert np.array_equal(first, second)
 
@@ -189,7 +189,7 @@ def test_kernels_start_as_lecun_normal_and_all_else_constant() -> None:
 
 
 def test_bfloat16_computes_near_float32_and_answers_in_float32() -> None:
-    model = Mixer(TINY, rngs=nnx.Rngs(0), dtype=jnp.bfloat16)
+    model = Mixer(TINY, Execution(dtype=jnp.bfloat16), rngs=nnx.Rngs(0))
     exact = Mixer(TINY, rngs=nnx.Rngs(0))
     found, wanted = (nnx.jit(m)(jnp.asarray(IMAGES))[1] for m in (model, exact))
     assert found.dtype == jnp.float32
@@ -197,3 +197,23 @@ def test_bfloat16_computes_near_float32_and_answers_in_float32() -> None:
     assert {p.dtype for p in jax.tree.leaves(nnx.state(model, nnx.Param))} == {
         jnp.dtype(jnp.float32)
     }
+
+
+@pytest.mark.parametrize("rematerialise", [False, True])
+def test_rematerialised_blocks_give_the_same_gradient_and_are_computed_twice(
+    rematerialise: bool,
+) -> None:
+    def gradient(execution: Execution) -> tuple[Any, str]:
+        graph, params = nnx.split(load_mixer(TINY, ARRAYS, execution), nnx.Param)
+
+        def loss(params: nnx.State[Any, Any]) -> jax.Array:
+            logits_BxN, _ = nnx.merge(graph, params)(jnp.asarray(IMAGES), jax.random.key(1))
+            return (logits_BxN**2).sum()
+
+        return jax.grad(loss)(params), str(jax.make_jaxpr(jax.grad(loss))(params))
+
+    plain, _ = gradient(Execution(stochastic_depth=0.5))
+    found, program = gradient(Execution(stochastic_depth=0.5, rematerialise=rematerialise))
+    assert ("remat" in program or "checkpoint" in program) == rematerialise
+    for wanted, value in zip(jax.tree.leaves(plain), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-5)

@@ -1,15 +1,18 @@
 """Dropout and stochastic depth, which act on calls with a key alone."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from model_store.mixer import Mixer, MixerBlock, Mlp
+from model_store.mixer import Execution, Mixer, MixerBlock, Mlp
 from tests.model_store.tiny import TINY, random_images
 
 EXAMPLES = 400
+Rule = Literal["ramp", "constant"]
 
 
 def key(seed: int) -> jax.Array:
@@ -18,34 +21,41 @@ def key(seed: int) -> jax.Array:
 
 
 def mlp(dropout: float) -> Mlp:
-    return Mlp(5, 11, jax.nn.gelu, dropout=dropout, dtype=None, rngs=nnx.Rngs(3))
+    return Mlp(5, 11, jax.nn.gelu, Execution(dropout=dropout), nnx.Rngs(3))
 
 
-def block(drop_path: float) -> MixerBlock:
-    return MixerBlock(TINY, dropout=0.0, drop_path=drop_path, dtype=None, rngs=nnx.Rngs(4))
+def block(drop_rate: float, rule: Rule) -> MixerBlock:
+    return MixerBlock(TINY, Execution(stochastic_depth_rule=rule), drop_rate, nnx.Rngs(4))
 
 
-def test_rates_rise_linearly_from_zero_in_the_first_block() -> None:
-    model = Mixer(TINY, rngs=nnx.Rngs(0), stochastic_depth=0.4)
-    assert [b.drop_path for b in model.blocks] == pytest.approx([0, 0.2, 0.4])
+@pytest.mark.parametrize(
+    ("rule", "rates"), [("ramp", [0, 0.2, 0.4]), ("constant", [0.4, 0.4, 0.4])]
+)
+def test_rates_follow_their_rule(rule: Rule, rates: list[float]) -> None:
+    execution = Execution(stochastic_depth=0.4, stochastic_depth_rule=rule)
+    model = Mixer(TINY, execution, rngs=nnx.Rngs(0))
+    assert [b.drop_rate for b in model.blocks] == pytest.approx(rates)
 
 
-def test_a_single_block_is_never_dropped() -> None:
+def test_a_single_block_of_a_ramp_is_never_dropped() -> None:
     shallow = TINY.model_copy(update={"depth": 1})
-    model = Mixer(shallow, rngs=nnx.Rngs(0), stochastic_depth=0.4)
-    assert [b.drop_path for b in model.blocks] == [0]
+    model = Mixer(shallow, Execution(stochastic_depth=0.4), rngs=nnx.Rngs(0))
+    assert [b.drop_rate for b in model.blocks] == [0]
 
 
-def test_branches_are_dropped_per_example_and_not_rescaled() -> None:
+@pytest.mark.parametrize(("rule", "scale"), [("ramp", 1), ("constant", 1 / 0.75)])
+def test_branches_are_dropped_per_example_and_rescaled_by_their_rule(
+    rule: Rule, scale: float
+) -> None:
     x_1xSxC = jax.random.normal(key(0), (1, 9, 5))
-    dropping = block(0.25)
+    dropping = block(0.25, rule)
     # The four ways in which one example can go: token branch, then channel branch, or neither.
     token_1xSxC = dropping.token_mixing(
         dropping.layer_norm_0(x_1xSxC).swapaxes(1, 2), None
     ).swapaxes(1, 2)
     outcomes = []
-    for start in (x_1xSxC + token_1xSxC, x_1xSxC):
-        channel = dropping.channel_mixing(dropping.layer_norm_1(start), None)
+    for start in (x_1xSxC + scale * token_1xSxC, x_1xSxC):
+        channel = scale * dropping.channel_mixing(dropping.layer_norm_1(start), None)
         outcomes += [start + channel, start]
     y_BxSxC = dropping(jnp.tile(x_1xSxC, (EXAMPLES, 1, 1)), key(1))
     matches_4xB = np.stack(
@@ -62,7 +72,7 @@ def test_blocks_draw_apart_from_each_other() -> None:
     # Rates 0, 1/3, 2/3 and 1: both branches of the two middle blocks vary, in 2**4 ways. Were their
     # draws the same, the third block would keep nothing that the second drops: 9 ways.
     deep = TINY.model_copy(update={"depth": 4})
-    model = nnx.jit(Mixer(deep, rngs=nnx.Rngs(0), stochastic_depth=1.0))
+    model = nnx.jit(Mixer(deep, Execution(stochastic_depth=1.0), rngs=nnx.Rngs(0)))
     images = jnp.asarray(np.tile(random_images(TINY, batch=1), (1024, 1, 1, 1)))
     _, embedding = model(images, key(0))
     assert len(np.unique(np.round(np.asarray(embedding), 4), axis=0)) == 16
@@ -85,7 +95,7 @@ def test_dropout_acts_on_hidden_units_too() -> None:
 
 def test_equal_keys_repeat_and_other_keys_do_not() -> None:
     shallow = TINY.model_copy(update={"depth": 1})
-    model = nnx.jit(Mixer(shallow, rngs=nnx.Rngs(0), dropout=0.1))
+    model = nnx.jit(Mixer(shallow, Execution(dropout=0.1), rngs=nnx.Rngs(0)))
     images = jnp.asarray(random_images(TINY, batch=8))
     one, same, other = (model(images, key(seed))[1] for seed in (5, 5, 6))
     assert np.array_equal(one, same)

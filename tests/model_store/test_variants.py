@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from model_store.enlarge import enlarged_config
 from model_store.variants import VARIANTS, MixerConfig, variant_config, variant_name
 from tests.model_store.tiny import TINY
 
@@ -27,6 +28,17 @@ MULTIPLY_ACCUMULATES = {
     "H/14": (120_989_911_040, 645_017_077_760),
 }
 
+# Of the same rows at 224, in 10⁹: stem, token mixing and channel mixing.
+GIGA_PARTS = {
+    "S/32": (0.0771, 0.1028, 0.8221),
+    "S/16": (0.0771, 0.4110, 3.2883),
+    "B/32": (0.1156, 0.3468, 2.7745),
+    "B/16": (0.1156, 1.3873, 11.0981),
+    "L/32": (0.1541, 1.2331, 9.8650),
+    "L/16": (0.1541, 4.9325, 39.4600),
+    "H/14": (0.1927, 13.4218, 107.3742),
+}
+
 
 def test_every_variant_of_table_1_is_counted() -> None:
     assert PARAMETERS.keys() == VARIANTS.keys()
@@ -40,13 +52,30 @@ def test_parameter_counts_are_the_specification_s(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MULTIPLY_ACCUMULATES)
-def test_multiply_accumulates_are_the_specification_s(name: str) -> None:
+def test_forward_costs_are_the_specification_s(name: str) -> None:
     native = variant_config(name, num_classes=1000)
-    enlarged = native.model_copy(
-        update={"image_size": 448, "token_mlp_width": 4 * native.token_mlp_width}
-    )
-    costs = (native.multiply_accumulates, enlarged.multiply_accumulates)
+    costs = (native.multiply_accumulates, enlarged_config(native, 2).multiply_accumulates)
     assert costs == MULTIPLY_ACCUMULATES[name]
+    assert native.forward_cost.flops == 2 * costs[0]
+
+
+@pytest.mark.parametrize(("name", "parts"), GIGA_PARTS.items())
+def test_parts_of_the_cost_are_the_specification_s(
+    name: str, parts: tuple[float, float, float]
+) -> None:
+    cost = variant_config(name, num_classes=1000).forward_cost
+    assert [round(part / 1e9, 4) for part in cost[:3]] == list(parts)
+    assert cost.head == VARIANTS[name].width * 1000
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_cost_is_linear_in_the_patches_at_one_token_mlp_width(name: str) -> None:
+    side = 3 * VARIANTS[name].patch_size
+    small, large = (
+        variant_config(name, num_classes=0, image_size=size).forward_cost
+        for size in (side, 2 * side)
+    )
+    assert large == tuple(4 * part for part in small)
 
 
 def test_tokens_are_the_patches_of_the_grid() -> None:

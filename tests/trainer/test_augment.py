@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from model_store.preprocess import Preprocessing, to_input
 from tests.trainer.tiny import draw_pictures
 from trainer.augment import augment_image, inception_box, mixup
 from trainer.config import AugmentConfig
@@ -65,6 +66,11 @@ def test_image_that_no_box_fits_is_taken_whole(seed: int) -> None:
 
 # Crop, flip and RandAugment
 
+
+def square(side: int) -> Preprocessing:
+    return Preprocessing(resize="squash", resize_size=side, crop_size=side)
+
+
 CROP = AugmentConfig(crop_min_area=0.1, flip=False)
 WHOLE = AugmentConfig(crop_min_area=1.0, flip=False)
 
@@ -76,7 +82,7 @@ def test_rand_augment_acts_on_the_resized_crop() -> None:
         draws = np.random.default_rng(seed)
         inception_box(picture.size, 1.0, draws)
         expected = rand_augment(picture.resize((6, 6), 2), layers=2, magnitude=15.0, rng=draws)
-        pixels = augment_image(picture, 6, augmented, np.random.default_rng(seed))
+        pixels = augment_image(picture, square(6), augmented, np.random.default_rng(seed))
         np.testing.assert_array_equal(pixels, np.asarray(expected))
 
 
@@ -86,7 +92,7 @@ def test_augmented_image_is_the_resized_content_of_its_box() -> None:
     image = Image.fromarray(np.stack([columns, rows, columns], axis=-1))
     for seed in range(10):
         left, top, right, bottom = inception_box(image.size, 0.1, np.random.default_rng(seed))
-        pixels = augment_image(image, 16, CROP, np.random.default_rng(seed))
+        pixels = augment_image(image, square(16), CROP, np.random.default_rng(seed))
         assert pixels.shape == (16, 16, 3)
         assert pixels.dtype == np.uint8
         red, green = pixels[..., 0].astype(float), pixels[..., 1].astype(float)
@@ -96,12 +102,30 @@ def test_augmented_image_is_the_resized_content_of_its_box() -> None:
         assert (np.diff(green[:, 0]) > 0).all()
 
 
+def test_random_crop_is_a_crop_of_evaluations_resize_at_any_place() -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8))
+    pipeline = Preprocessing(
+        resize="shorter_side", resize_size=7, crop_size=5, filter="bilinear", antialias=False
+    )
+    random = AugmentConfig(crop="random", flip=False)
+    found = set()
+    for seed in range(60):
+        pixels = augment_image(picture, pipeline, random, np.random.default_rng(seed))
+        for top in range(5):
+            for left in range(3):
+                if np.array_equal(pixels, np.asarray(picture)[top : top + 5, left : left + 5]):
+                    found.add((top, left))
+    assert len(found) == 15  # the free rows are 0 to 4, the free columns 0 to 2
+    centre = to_input(picture, pipeline)
+    np.testing.assert_array_equal(centre, np.asarray(picture)[2:7, 1:6])
+
+
 @pytest.mark.parametrize("flip", [True, False])
 def test_flip_mirrors_left_to_right_about_every_second_time(flip: bool) -> None:
     original = draw_pictures(0, 1)[0]
     picture = Image.fromarray(original)
     results = [
-        augment_image(picture, 8, replace(WHOLE, flip=flip), np.random.default_rng(seed))
+        augment_image(picture, square(8), replace(WHOLE, flip=flip), np.random.default_rng(seed))
         for seed in range(100)
     ]
     mirrored = sum(np.array_equal(result, original[:, ::-1]) for result in results)

@@ -295,8 +295,8 @@ def test_batches_depend_on_the_seed_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("taken", [1, 3])
 def test_restored_state_goes_on_at_the_next_batch(tmp_path: Path, taken: int) -> None:
     data = DataSet(ArrayPictures(draw_pictures(0, 10)), np.arange(10, dtype=np.int32), ())
-    # The closing epochs begin with the third batch; the second epoch within it.
-    config = batches_of_four(tmp_path, augment=replace(RANDOM, closing_epochs=19))
+    # The closing steps begin with the third batch; the second epoch within it.
+    config = batches_of_four(tmp_path, augment=replace(RANDOM, closing_share=0.95))
     batches = training_batches(config, data)
     take(batches, taken)
     state = batches.get_state()
@@ -308,15 +308,15 @@ def test_restored_state_goes_on_at_the_next_batch(tmp_path: Path, taken: int) ->
 
 def test_augmentation_differs_from_epoch_to_epoch(tmp_path: Path) -> None:
     data = DataSet(ArrayPictures(draw_pictures(0, 1)), np.zeros(1, np.int32), ())
-    batches = training_batches(batches_of_four(tmp_path, augment=RANDOM), data)
+    batches = training_batches(batches_of_four(tmp_path, augment=RANDOM, steps=1), data)
     images, _ = next(batches)
     assert len({image.tobytes() for image in images}) > 1
 
 
-def test_closing_epochs_see_whole_pictures_in_the_same_order(tmp_path: Path) -> None:
+def test_closing_steps_see_whole_pictures_in_the_same_order(tmp_path: Path) -> None:
     data = DataSet(ArrayPictures(draw_pictures(0, 8)), np.arange(8, dtype=np.int32), ())
     config = batches_of_four(tmp_path, augment=RANDOM, epochs=3)
-    closing = replace(RANDOM, closing_epochs=1, closing_crop_min_area=1.0, flip=False)
+    closing = replace(RANDOM, closing_share=1 / 3, closing_crop_min_area=1.0, flip=False)
     random = list(training_batches(replace(config, augment=replace(RANDOM, flip=False)), data))
     closed = list(training_batches(replace(config, augment=closing), data))
     assert [labels.tolist() for _, labels in closed] == [labels.tolist() for _, labels in random]

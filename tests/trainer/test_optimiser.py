@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,42 @@ def test_schedule_without_warm_up_is_at_its_peak_after_the_first_step() -> None:
 def test_run_shorter_than_its_warm_up_never_reaches_the_peak() -> None:
     share = schedule(OptimiserConfig(warmup_steps=100), 50)
     assert float(share(50)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("step", "share"), [(0, 0.0), (5, 0.5), (10, 1.0), (35, 0.8536), (60, 0.5), (110, 0.0)]
+)
+def test_cosine_schedule_falls_as_half_a_wave(step: int, share: float) -> None:
+    config = OptimiserConfig(warmup_steps=10, decay="cosine")
+    assert schedule(config, 110)(step) == pytest.approx(share, abs=1e-4)
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine"])
+def test_final_share_is_where_the_schedule_ends(decay: Literal["linear", "cosine"]) -> None:
+    share = schedule(OptimiserConfig(warmup_steps=10, decay=decay, final_share=0.25), 110)
+    assert [float(share(step)) for step in (5, 60, 110)] == pytest.approx([0.5, 0.625, 0.25])
+
+
+# SGD
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_momentum_steps_are_those_done_by_hand(dtype: Literal["float32", "bfloat16"]) -> None:
+    config = OptimiserConfig(
+        name="sgd", learning_rate=0.5, clip_norm=9.0, warmup_steps=1, momentum_dtype=dtype
+    )
+    optimiser = make_optimiser(config, 101)
+    params = nnx.State({"kernel": nnx.Param(jnp.asarray([2.0, -1.0]))})
+    gradient = nnx.State({"kernel": nnx.Param(jnp.asarray([1.0, 4.0]))})
+    state = optimiser.init(params)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state) if leaf.ndim} == {dtype}
+    for _ in range(3):
+        updates, state = optimiser.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    # Buffers g, 1.9 g and 2.71 g with rates 0, 0.5 and 0.495; nothing decays.
+    moved = (0.5 * 1.9 + 0.495 * 2.71) * np.array([1.0, 4.0])
+    tolerance = 1e-6 if dtype == "float32" else 0.02
+    np.testing.assert_allclose(params["kernel"][...], [2.0, -1.0] - moved, rtol=tolerance)
 
 
 # Adam

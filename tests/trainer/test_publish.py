@@ -74,7 +74,7 @@ def test_manifest_says_how_the_version_was_trained(data_folder: Path, manifest: 
     assert training.config["microbatch_size"] == 4
     augment = training.config["augment"]
     assert isinstance(augment, dict)
-    assert (augment["mixup"], augment["closing_epochs"]) == (0.1, 4)
+    assert (augment["mixup"], augment["closing_share"]) == (0.1, 0.25)
 
 
 def test_labels_are_the_classes_of_the_data(manifest: Manifest) -> None:

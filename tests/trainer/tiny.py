@@ -39,7 +39,7 @@ TINY_RECIPE = (
     *("--preprocessing.resize-size", "8", "--preprocessing.crop-size", "8"),
     *("--batch-size", "8", "--microbatch-size", "4", "--epochs", "12"),
     *("--optimiser.warmup-steps", "5", "--seed", "7"),
-    *("--augment.mixup", "0.1", "--augment.closing-epochs", "4", "--stochastic-depth", "0.05"),
+    *("--augment.mixup", "0.1", "--augment.closing-share", "0.25", "--stochastic-depth", "0.05"),
     *("--checkpoint-every-steps", "4", "--evaluate-every-epochs", "12"),
 )
 RECIPE_STEPS = 36
