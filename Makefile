@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PARITY := .venv-parity
 
-.PHONY: help serve check format test parity lock clean
+.PHONY: help serve check format test parity bench-train lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -30,12 +30,15 @@ test: $(VENV)/dev.installed ## all tests
 parity: $(PARITY)/installed ## compare the network with timm's in PyTorch
 	$(PARITY)/bin/python -m tests.parity.compare_with_timm
 
+bench-train: $(VENV)/dev.installed ## speed, MFU, data wait and memory of training steps
+	$(BIN)/python -m trainer.benchmark all
+
 lock: $(VENV)/dev.installed ## pin the newest allowed versions, with hashes
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml --extra build --output-file locks/service.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml trainer/pyproject.toml --extra dev \
 	  --constraints locks/service.txt --output-file locks/dev.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/parity/requirements.in \
-	  --excludes tests/parity/excluded.in --output-file locks/parity.txt
+	  --excludes tests/parity/excluded.in --constraints locks/service.txt --output-file locks/parity.txt
 
 # One version of each package for all Pythons; hashes and no index addresses.
 LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \

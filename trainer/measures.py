@@ -30,3 +30,11 @@ def confusion_matrix(logits_BxN: np.ndarray, labels_B: np.ndarray) -> np.ndarray
     classes = logits_BxN.shape[1]
     cells_B = labels_B.astype(np.int64) * classes + predicted_classes(logits_BxN, labels_B)
     return np.bincount(cells_B, minlength=classes**2).reshape(classes, classes)
+
+
+def class_accuracies(confusion_NxN: np.ndarray) -> np.ndarray:
+    """Return each class's share of images that are classified rightly, NaN without images."""
+    images_N = confusion_NxN.sum(axis=1)
+    accuracies_N = np.full(len(images_N), np.nan)
+    np.divide(confusion_NxN.diagonal(), images_N, out=accuracies_N, where=images_N > 0)
+    return accuracies_N

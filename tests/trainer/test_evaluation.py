@@ -1,4 +1,5 @@
 import math
+from dataclasses import asdict
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from tests.model_store.tiny import random_arrays
 from tests.trainer.tiny import CLASSES, MODEL, draw_pictures
 from trainer import evaluation
 from trainer.data import ArrayPictures, DataSet
-from trainer.evaluation import evaluate, evaluate_logits, measure
+from trainer.evaluation import collect_logits, evaluate, measure
 
 PREPROCESSING = Preprocessing(resize="squash", resize_size=8, crop_size=8)
 PIXELS = np.concatenate([draw_pictures(label, 5) for label in range(3)])
@@ -37,6 +38,13 @@ def test_accuracies_and_loss_are_means() -> None:
     result = measure(logits, np.array([0, 1], np.int32))
     assert result.accuracy == 0.5
     assert result.loss == pytest.approx(-(math.log(0.5) + math.log(0.1)) / 2)
+    assert result.calibration_error == pytest.approx((0.5 + 0.8) / 2, abs=1e-6)
+    assert measure(logits, np.array([0, 1]), bins=1).calibration_error == pytest.approx(0.15)
+
+
+def test_measures_are_scalars_that_a_log_and_a_manifest_can_hold() -> None:
+    found = asdict(measure(descending(10)[None], np.zeros(1, np.int32)))
+    assert {type(value) for value in found.values()} == {int, float}
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan])
@@ -55,9 +63,10 @@ def test_whole_set_is_measured_in_batches(monkeypatch: pytest.MonkeyPatch) -> No
         means: np.ndarray = np.asarray(images, np.float32).mean(axis=(1, 2))[:, ::-1]
         return means
 
-    result = evaluate_logits(brightness, DATA, PREPROCESSING)
+    logits = collect_logits(brightness, DATA, PREPROCESSING)
     assert sizes == [4, 4, 4, 3]
-    assert result == measure(PIXELS.mean(axis=(1, 2), dtype=np.float32)[:, ::-1], LABELS)
+    assert np.array_equal(logits, PIXELS.mean(axis=(1, 2), dtype=np.float32)[:, ::-1])
+    result = measure(logits, LABELS)
     assert result.images == 15
     assert result.accuracy == 1.0
 

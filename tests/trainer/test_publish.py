@@ -67,6 +67,7 @@ def test_manifest_says_how_the_version_was_trained(data_folder: Path, manifest: 
         "test_accuracy",
         "test_top5_accuracy",
         "test_loss",
+        "test_calibration_error",
     }
     assert training.metrics["test_images"] == 12
     assert training.config["model"] == manifest.architecture.model_dump(mode="json")
@@ -96,7 +97,7 @@ def test_golden_outputs_reproduce(finished: Finished, manifest: Manifest) -> Non
 
 
 def test_run_without_a_store_is_not_published(tmp_path: Path, data_folder: Path) -> None:
-    result = Evaluation(images=1, accuracy=1.0, top5_accuracy=1.0, loss=0.0)
+    result = Evaluation(images=1, accuracy=1.0, top5_accuracy=1.0, loss=0.0, calibration_error=0.0)
     with (
         TrainingRun(tiny_config(tmp_path, data_folder)) as run,
         pytest.raises(ValueError, match="publish_to names no store"),
