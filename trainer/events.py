@@ -90,11 +90,11 @@ def training_examples(run: TrainingRun) -> np.ndarray:
     """
     config, data = run.config, run.train_set
     rng = np.random.default_rng((config.seed, run.done))
-    closing = run.done >= config.closing_step(run.steps_per_epoch)
+    closing = run.done >= config.closing_step(run.total_steps)
     augment = config.augment.closing() if closing else config.augment
     images = []
     for index in rng.permutation(len(data))[:EXAMPLES]:
         # A bad picture is reported when the training meets it.
         with suppress(DataError):
-            images.append(augment_image(data[index][0], config.model.image_size, augment, rng))
+            images.append(augment_image(data[index][0], config.preprocessing, augment, rng))
     return tile(np.stack(images))

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -10,11 +11,13 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 
 from model_store.mixer import named_parameters
+from tests.trainer.conftest import Finished
 from tests.trainer.tiny import tiny_config, write_class_folders
 from trainer.config import TrainConfig
 from trainer.evaluation import Evaluation
 from trainer.events import RunEvents, training_examples
 from trainer.pictures import stem_picture
+from trainer.records import LOG_FILE
 from trainer.run import TrainingRun
 from trainer.step import StepReport
 
@@ -23,16 +26,20 @@ STEPS = 12
 
 @pytest.fixture
 def config(tmp_path: Path, data_folder: Path) -> TrainConfig:
-    """A run of twelve steps in four epochs."""
-    return replace(tiny_config(tmp_path, data_folder), epochs=4)
+    """A run of twelve steps."""
+    return replace(tiny_config(tmp_path, data_folder), steps=STEPS)
 
 
-def read_back(config: TrainConfig) -> EventAccumulator:
-    """Return what TensorBoard would show, every point of it."""
-    found = EventAccumulator(
-        str(config.run_dir / "tensorboard"), size_guidance={"scalars": 0, "images": 0}
+def evaluation(accuracy: float, loss: float) -> Evaluation:
+    return Evaluation(
+        images=40, accuracy=accuracy, top5_accuracy=0.75, loss=loss, calibration_error=0.125
     )
-    return found.Reload()
+
+
+def read_back(run_dir: Path) -> EventAccumulator:
+    """Return what TensorBoard would show, every point of it."""
+    guidance = {"scalars": 0, "images": 0}
+    return EventAccumulator(str(run_dir / "tensorboard"), size_guidance=guidance).Reload()
 
 
 def scalars(found: EventAccumulator, tag: str) -> dict[int, float]:
@@ -66,7 +73,7 @@ def take_steps(run: TrainingRun, events: RunEvents, count: int) -> dict[int, Ste
 def test_scalars_of_every_nth_step_are_what_the_steps_reported(config: TrainConfig) -> None:
     with TrainingRun(config) as run, RunEvents(run, every_steps=3) as events:
         reports = take_steps(run, events, STEPS)
-    found, steps = read_back(config), [3, 6, 9, 12]
+    found, steps = read_back(config.run_dir), [3, 6, 9, 12]
     for name in ("loss", "accuracy", "gradient_norm"):
         expected = {step: float(getattr(reports[step], name)) for step in steps}
         assert scalars(found, f"train/{name}") == pytest.approx(expected, rel=1e-6)
@@ -83,9 +90,9 @@ def test_evaluation_writes_its_measures_and_the_stem_of_then(config: TrainConfig
     with TrainingRun(config) as run, RunEvents(run) as events:
         for number in (1, 2):
             take_steps(run, events, 3)
-            events.evaluation(Evaluation(40, number / 4, 0.75, number / 8))
+            events.evaluation(evaluation(number / 4, number / 8))
             stems[run.done] = stem_picture(named_parameters(run.state.params)["stem/kernel"])
-    found = read_back(config)
+    found = read_back(config.run_dir)
     assert scalars(found, "test/accuracy") == {3: 0.25, 6: 0.5}
     assert scalars(found, "test/top5_accuracy") == {3: 0.75, 6: 0.75}
     assert scalars(found, "test/loss") == {3: 0.125, 6: 0.25}
@@ -100,14 +107,14 @@ def test_resumed_run_goes_on_at_its_step_without_a_step_twice(config: TrainConfi
     with TrainingRun(config) as run, RunEvents(run, every_steps=1) as events:
         take_steps(run, events, 5)
         run.save()
-        events.evaluation(Evaluation(40, 0.25, 0.75, 1.5))
+        events.evaluation(evaluation(0.25, 1.5))
         take_steps(run, events, 4)  # after the checkpoint, and so in vain
-        events.evaluation(Evaluation(40, 0.0, 0.0, 9.0))
+        events.evaluation(evaluation(0.0, 9.0))
     with TrainingRun(config) as run, RunEvents(run, every_steps=1) as events:
         assert run.done == 5
         take_steps(run, events, STEPS - 5)
-        events.evaluation(Evaluation(40, 0.5, 0.75, 1.25))
-    found = read_back(config)
+        events.evaluation(evaluation(0.5, 1.25))
+    found = read_back(config.run_dir)
     assert list(scalars(found, "train/loss")) == list(range(1, STEPS + 1))
     assert scalars(found, "test/loss") == {5: 1.5, STEPS: 1.25}
     assert list(images(found, "train/examples")) == [1, 6]
@@ -121,20 +128,21 @@ def test_examples_are_training_images_as_the_next_step_changes_them(config: Trai
         tiles = grid.reshape(rows, 10, columns, 10, 3).swapaxes(1, 2)[..., :8, :8, :]
         shown = {tile.tobytes() for tile in tiles.reshape(-1, 8, 8, 3)} - {b"\xff" * 8 * 8 * 3}
         # Without augmentation they are the pictures themselves, here all thirty of them.
-        assert shown == {np.asarray(picture).tobytes() for picture, _ in run.train_set}
+        pictures = [run.train_set[index][0] for index in range(len(run.train_set))]
+        assert shown == {np.asarray(picture).tobytes() for picture in pictures}
 
 
-def test_examples_of_the_closing_epochs_are_changed_less(tmp_path: Path, data_folder: Path) -> None:
+def test_examples_of_the_closing_steps_are_changed_less(tmp_path: Path, data_folder: Path) -> None:
     config = tiny_config(tmp_path, data_folder)
     augment = replace(
-        config.augment, crop_min_area=0.05, closing_epochs=2, closing_crop_min_area=1.0
+        config.augment, crop_min_area=0.05, closing_share=0.5, closing_crop_min_area=1.0
     )
     with TrainingRun(replace(config, epochs=3, augment=augment)) as run:
         cropped = training_examples(run)
-        run.done = 3
+        run.done = run.total_steps - 1
         whole = training_examples(run)
     with TrainingRun(replace(config, epochs=3, run_dir=tmp_path / "plain")) as run:
-        run.done = 3
+        run.done = run.total_steps - 1
         np.testing.assert_array_equal(whole, training_examples(run))
     assert (cropped != whole).any()
 
@@ -146,3 +154,14 @@ def test_unreadable_picture_is_no_example(config: TrainConfig, tmp_path: Path) -
         grid = training_examples(run)
     white = (grid == 255).all(axis=-1).reshape(grid.shape[0] // 10, 10, -1, 10)
     assert (~white.all(axis=(1, 3))).sum() == 29
+
+
+def test_training_writes_its_events(finished: Finished) -> None:
+    run_dir = finished.store.parent / "run"
+    found = read_back(run_dir)
+    (row,) = [json.loads(line) for line in (run_dir / LOG_FILE).read_text().splitlines()]
+    assert list(scalars(found, "train/loss"))[:3] == [10, 20, 30]
+    expected = {row["step"]: row["test"]["accuracy"]}
+    assert scalars(found, "test/accuracy") == pytest.approx(expected)
+    assert list(images(found, "weights/stem")) == [row["step"]]
+    assert list(images(found, "train/examples")) == [1]
