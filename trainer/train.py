@@ -21,8 +21,11 @@ from trainer.config import TrainConfig
 from trainer.configs import cifar10
 from trainer.data import DataError
 from trainer.evaluation import Evaluation
+from trainer.events import RunEvents
 from trainer.progress import TrainingProgress
 from trainer.publish import publish_run
+from trainer.records import LOG_FILE, record_evaluation, record_start
+from trainer.report import write_report
 from trainer.run import TrainingDiverged, TrainingRun
 
 RECIPES = {
@@ -46,34 +49,44 @@ class StopRequest:
 def train(config: TrainConfig, stop: StopRequest, console: Console) -> None:
     """Run the training to its end or to the stop request; at its end, evaluate and publish."""
     with TrainingRun(config) as run:
+        record_start(run)
         console.print(
             f"{config.model.parameter_count:,} parameters, {len(run.train_set)} images, "
             f"step {run.done} of {run.total_steps}"
         )
-        _take_steps(run, stop, console)
+        if not run.finished:
+            _take_steps(run, stop, console)
         run.save()
         if not run.finished:
             console.print(f"stopped at step {run.done}: the same command goes on from here")
             return
-        result = run.evaluate()
+        result = record_evaluation(run)
         console.print(f"test accuracy {result.accuracy:.4f} after {run.elapsed_s:.0f} s")
         if config.publish_to is not None:
             command = shlex.join(["python", "-m", "trainer.train", *sys.argv[1:]])
             console.print(f"published {publish_run(run, result, command=command)}")
+        console.print(f"report {write_report(config.run_dir)}", markup=False, soft_wrap=True)
 
 
 def _take_steps(run: TrainingRun, stop: StopRequest, console: Console) -> None:
     config = run.config
-    with TrainingProgress(
-        done=run.done, total=run.total_steps, batch_size=config.batch_size, console=console
-    ) as progress:
+    with (
+        TrainingProgress(
+            done=run.done, total=run.total_steps, batch_size=config.batch_size, console=console
+        ) as progress,
+        RunEvents(run) as events,
+    ):
         while not (run.finished or stop.requested):
-            progress.advance(float(run.advance().loss))
+            report = run.advance()
+            progress.advance(float(report.loss))
+            events.step(report)
             if run.done % config.checkpoint_every_steps == 0:
                 run.save()
             epoch, rest = divmod(run.done, run.steps_per_epoch)
             if rest == 0 and epoch % config.evaluate_every_epochs == 0:
-                _log_epoch(run, epoch, run.evaluate(), progress)
+                result = record_evaluation(run)
+                events.evaluation(result)
+                _log_epoch(run, epoch, result, progress)
 
 
 def _log_epoch(
@@ -87,7 +100,7 @@ def _log_epoch(
         "elapsed_s": run.elapsed_s,
         "test": asdict(result),
     }
-    with (run.config.run_dir / "log.jsonl").open("a") as log:
+    with (run.config.run_dir / LOG_FILE).open("a") as log:
         log.write(json.dumps(row) + "\n")
     progress.line(
         f"epoch {epoch}/{run.config.epochs}  train loss {progress.loss:.3f}  "

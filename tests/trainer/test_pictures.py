@@ -31,7 +31,8 @@ SIDE = 14
 def sinusoid(cycles_y: int, cycles_x: int, phase: float = 0.3, side: int = SIDE) -> np.ndarray:
     """Return a plane wave [side, side] with this many cycles along each axis."""
     y, x = np.mgrid[:side, :side] / side
-    return np.sin(2 * np.pi * (cycles_y * y + cycles_x * x) + phase)
+    wave_GxG: np.ndarray = np.sin(2 * np.pi * (cycles_y * y + cycles_x * x) + phase)
+    return wave_GxG
 
 
 # Pairs
