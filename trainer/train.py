@@ -20,9 +20,12 @@ from trainer.command import run_command
 from trainer.config import TrainConfig
 from trainer.configs import cifar10, paper
 from trainer.evaluation import Evaluation
+from trainer.events import RunEvents
 from trainer.hosts import any_process, is_first, join
 from trainer.progress import TrainingProgress
 from trainer.publish import publish_run
+from trainer.records import LOG_FILE, record_evaluation, record_start
+from trainer.report import write_report
 from trainer.run import TrainingRun
 
 RECIPES = {
@@ -50,17 +53,20 @@ def train(config: TrainConfig, stop: StopRequest, console: Console) -> Evaluatio
     Returns the final measures, or None if it was asked to stop before.
     """
     with TrainingRun(config) as run:
+        if is_first():
+            record_start(run)
         console.print(
             f"{config.model.parameter_count:,} parameters, "
             f"{config.model.forward_cost.flops / 1e9:.3g} GFLOPs an image, "
             f"{len(run.train_set)} images, step {run.done} of {run.total_steps}"
         )
-        _take_steps(run, stop, console)
+        if not run.finished:
+            _take_steps(run, stop, console)
         run.save()
         if not run.finished:
             console.print(f"stopped at step {run.done}: the same command goes on from here")
             return None
-        result = run.evaluate()
+        result = record_evaluation(run)
         if is_first():
             _conclude(run, result, console)
         return result
@@ -75,21 +81,27 @@ def _conclude(run: TrainingRun, result: Evaluation, console: Console) -> None:
         program = Path(sys.argv[0]).stem
         command = shlex.join(["python", "-m", f"trainer.{program}", *sys.argv[1:]])
         console.print(f"published {publish_run(run, result, command=command)}")
+    console.print(f"report {write_report(config.run_dir)}", markup=False)
 
 
 def _take_steps(run: TrainingRun, stop: StopRequest, console: Console) -> None:
     config = run.config
-    with TrainingProgress(
-        done=run.done, total=run.total_steps, batch_size=config.batch_size, console=console
-    ) as progress:
+    with (
+        TrainingProgress(
+            done=run.done, total=run.total_steps, batch_size=config.batch_size, console=console
+        ) as progress,
+        RunEvents(run) as events,
+    ):
         while not (run.finished or any_process(stop.requested)):
             epoch = int(run.epochs)
-            loss, time = float(run.advance().loss), run.step_time
-            progress.advance(loss, step_s=time.total_s, data_wait_s=time.data_wait_s)
+            report, time = run.advance(), run.step_time
+            progress.advance(float(report.loss), step_s=time.total_s, data_wait_s=time.data_wait_s)
+            events.step(report)
             if run.done % config.checkpoint_every_steps == 0:
                 run.save()
             if int(run.epochs) > epoch and int(run.epochs) % config.evaluate_every_epochs == 0:
-                result = run.evaluate()
+                result = record_evaluation(run)
+                events.evaluation(result)
                 if is_first():
                     _log_epoch(run, result, progress)
 
@@ -105,7 +117,7 @@ def _log_epoch(run: TrainingRun, result: Evaluation, progress: TrainingProgress)
         "elapsed_s": run.elapsed_s,
         "test": asdict(result),
     }
-    with (run.config.run_dir / "log.jsonl").open("a") as log:
+    with (run.config.run_dir / LOG_FILE).open("a") as log:
         log.write(json.dumps(row) + "\n")
     progress.line(
         f"epoch {epoch}, step {run.done}/{run.total_steps}  train loss {progress.loss:.3f}  "

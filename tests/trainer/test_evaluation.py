@@ -63,7 +63,8 @@ def test_whole_set_is_measured_in_batches(monkeypatch: pytest.MonkeyPatch) -> No
         means: np.ndarray = np.asarray(images, np.float32).mean(axis=(1, 2))[:, ::-1]
         return means
 
-    logits = collect_outputs(brightness, DATA, PREPROCESSING)
+    logits, labels = collect_outputs(brightness, DATA, PREPROCESSING)
+    assert np.array_equal(labels, LABELS)
     assert sizes == [4, 4, 4, 3]
     assert np.array_equal(logits, PIXELS.mean(axis=(1, 2), dtype=np.float32)[:, ::-1])
     result = measure(logits, LABELS)
