@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from datetime import UTC, datetime
 
+import numpy as np
+
 from model_store.checkpoint import make_checkpoint
 from model_store.manifest import Provenance, TrainingSummary
 from model_store.store import ModelStore, VersionRef
@@ -12,8 +14,10 @@ from trainer.evaluation import Evaluation
 from trainer.run import TrainingRun
 
 
-def publish_run(run: TrainingRun, result: Evaluation, *, command: str) -> VersionRef:
-    """Publish the parameters of now, with golden images, to the configured store."""
+def publish_run(
+    run: TrainingRun, parameters: dict[str, np.ndarray], result: Evaluation, *, command: str
+) -> VersionRef:
+    """Publish the run's `parameters` of now, with golden images, to the configured store."""
     config = run.config
     if config.publish_to is None:
         msg = "publish_to names no store"
@@ -22,7 +26,7 @@ def publish_run(run: TrainingRun, result: Evaluation, *, command: str) -> Versio
         config.model,
         config.preprocessing,
         labels=run.train_set.classes,
-        arrays=run.parameters(),
+        arrays=parameters,
         provenance=_provenance(command),
         training=_summary(run, result),
     )

@@ -13,6 +13,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import tyro
 from rich.console import Console
 
@@ -66,13 +67,16 @@ def train(config: TrainConfig, stop: StopRequest, console: Console) -> Evaluatio
         if not run.finished:
             console.print(f"stopped at step {run.done}: the same command goes on from here")
             return None
-        result = record_evaluation(run)
+        # All processes take part in these two, whatever only the first one does with them.
+        result, parameters = record_evaluation(run), run.parameters()
         if is_first():
-            _conclude(run, result, console)
+            _conclude(run, parameters, result, console)
         return result
 
 
-def _conclude(run: TrainingRun, result: Evaluation, console: Console) -> None:
+def _conclude(
+    run: TrainingRun, parameters: dict[str, np.ndarray], result: Evaluation, console: Console
+) -> None:
     config = run.config
     console.print(
         f"{config.evaluate_on} accuracy {result.accuracy:.4f} after {run.elapsed_s:.0f} s"
@@ -80,7 +84,7 @@ def _conclude(run: TrainingRun, result: Evaluation, console: Console) -> None:
     if config.publish_to is not None:
         program = Path(sys.argv[0]).stem
         command = shlex.join(["python", "-m", f"trainer.{program}", *sys.argv[1:]])
-        console.print(f"published {publish_run(run, result, command=command)}")
+        console.print(f"published {publish_run(run, parameters, result, command=command)}")
     console.print(f"report {write_report(config.run_dir)}", markup=False)
 
 

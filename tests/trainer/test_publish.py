@@ -102,4 +102,4 @@ def test_run_without_a_store_is_not_published(tmp_path: Path, data_folder: Path)
         TrainingRun(tiny_config(tmp_path, data_folder)) as run,
         pytest.raises(ValueError, match="publish_to names no store"),
     ):
-        publish_run(run, result, command="a command")
+        publish_run(run, run.parameters(), result, command="a command")
