@@ -24,23 +24,30 @@ class Layout:
         self._fully_sharded = config.sharding == "fully_sharded"
         self._mesh = Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
         self.device_count = len(devices)
-        self.everywhere = NamedSharding(self._mesh, PartitionSpec())
-        self.rows = NamedSharding(self._mesh, PartitionSpec(AXIS))
+        self.everywhere = self._split_along(None)
+        self.rows = self._split_along(0)
 
     def of(self, tree: Tree) -> Tree:
         """Return the sharding of each array (or shape) in a tree of parameters and the like."""
-        return jax.tree.map(lambda leaf: self._sharding(leaf.shape), tree)
+        shardings: Tree = jax.tree.map(lambda leaf: self._sharding(leaf.shape), tree)
+        return shardings
 
     def _sharding(self, shape: tuple[int, ...]) -> NamedSharding:
         divisible = [size for size in shape if size % self.device_count == 0]
         if not self._fully_sharded or len(shape) < 2 or not divisible:
             return self.everywhere
-        split = shape.index(max(divisible))
-        return NamedSharding(self._mesh, PartitionSpec(*[None] * split, AXIS))
+        return self._split_along(shape.index(max(divisible)))
+
+    def _split_along(self, axis: int | None) -> NamedSharding:
+        names = () if axis is None else (*[None] * axis, AXIS)
+        return NamedSharding(self._mesh, PartitionSpec(*names))  # type: ignore[no-untyped-call]
 
     def place_rows(self, rows_local: np.ndarray) -> jax.Array:
         """Return the global batch of which this process holds these rows."""
-        return jax.make_array_from_process_local_data(self.rows, rows_local)
+        rows: jax.Array = jax.make_array_from_process_local_data(  # type: ignore[no-untyped-call]
+            self.rows, rows_local
+        )
+        return rows
 
     def gather(self, tree: Tree) -> Tree:
         """Return the tree with each array whole on every device."""

@@ -20,8 +20,10 @@ def loss_function(name: LossName) -> Loss:
 
 
 def _softmax(logits_BxN: jax.Array, targets_BxN: jax.Array) -> jax.Array:
-    return optax.softmax_cross_entropy(logits_BxN, targets_BxN).mean()
+    loss: jax.Array = optax.softmax_cross_entropy(logits_BxN, targets_BxN).mean()
+    return loss
 
 
 def _sigmoid(logits_BxN: jax.Array, targets_BxN: jax.Array) -> jax.Array:
-    return optax.sigmoid_binary_cross_entropy(logits_BxN, targets_BxN).sum(axis=-1).mean()
+    losses_BxN: jax.Array = optax.sigmoid_binary_cross_entropy(logits_BxN, targets_BxN)
+    return losses_BxN.sum(axis=-1).mean()

@@ -117,7 +117,7 @@ def _initial_state(
 
     def fresh() -> Params:
         model = Mixer(config.model, rngs=nnx.Rngs(config.seed))
-        if model.head is not None:
+        if model.head is not None and model.head.bias is not None:
             model.head.bias[...] += config.head_bias
         return nnx.state(model, nnx.Param)
 
@@ -128,7 +128,10 @@ def _initial_state(
         params = layout.place(nnx.state(load_mixer(config.model, start), nnx.Param))
     else:
         params = jax.jit(fresh, out_shardings=layout.of(jax.eval_shape(fresh)))()
-    return jax.jit(begin, out_shardings=layout.of(jax.eval_shape(begin, params)))(params)
+    state: TrainState = jax.jit(begin, out_shardings=layout.of(jax.eval_shape(begin, params)))(
+        params
+    )
+    return state
 
 
 Objective = Callable[

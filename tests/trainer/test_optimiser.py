@@ -97,7 +97,8 @@ def test_momentum_steps_are_those_done_by_hand(dtype: Literal["float32", "bfloat
     # Buffers g, 1.9 g and 2.71 g with rates 0, 0.5 and 0.495; nothing decays.
     moved = (0.5 * 1.9 + 0.495 * 2.71) * np.array([1.0, 4.0])
     tolerance = 1e-6 if dtype == "float32" else 0.02
-    np.testing.assert_allclose(params["kernel"][...], [2.0, -1.0] - moved, rtol=tolerance)
+    found, expected = np.asarray(params["kernel"][...]), np.array([2.0, -1.0]) - moved
+    np.testing.assert_allclose(found, expected, rtol=tolerance)
 
 
 # Adam
