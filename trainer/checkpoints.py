@@ -4,11 +4,15 @@ The position in the data is the step, since each step takes one batch, and so is
 randomness: both derive from the seed and the step.
 """
 
+import errno
 import itertools
 import logging
+import os
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import orbax.checkpoint as ocp
 from pydantic import JsonValue
 
@@ -19,6 +23,8 @@ from trainer.step import TrainState
 logger = logging.getLogger(__name__)
 
 KEPT_CHECKPOINTS = 2
+METADATA_BYTES = 1 << 20
+"""Room for what a checkpoint holds beside its arrays."""
 
 
 class CheckpointError(Exception):
@@ -77,6 +83,7 @@ class RunCheckpoints:
             raise CheckpointError(msg) from error
 
     def _write(self, step: int, progress: Progress) -> None:
+        self._check_space(progress.state)
         run = {"elapsed_s": progress.elapsed_s, "settings": self._settings}
         self._manager.save(
             step,
@@ -86,6 +93,14 @@ class RunCheckpoints:
         )
         if is_first():
             write_digests(self._folder / str(step))
+
+    def _check_space(self, state: TrainState) -> None:
+        # When space runs out midway, threads of tensorstore print a traceback for every array.
+        needed_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + METADATA_BYTES
+        free_bytes = shutil.disk_usage(self._folder).free
+        if free_bytes < needed_bytes:
+            reason = f"{needed_bytes:,} bytes are needed and {free_bytes:,} free"
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {reason}")
 
     def restore(self, initial: TrainState) -> Progress:
         """Return the newest checkpoint's progress, or without one that of `initial`.

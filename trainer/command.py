@@ -17,8 +17,9 @@ EXPECTED = (CheckpointError, DataError, StoreError, TrainingDiverged, OSError, V
 def run_command(work: Callable[[Console], object]) -> int:
     """Do the work; return 0, or 1 after one line on standard error that says what is wrong."""
     keep_freed_memory()
-    # orbax logs the traceback of an error that the last line of this program says in one sentence.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    # Below orbax these log tracebacks of the errors that this program reports in one line.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         work(Console(soft_wrap=True))
     except EXPECTED as error:

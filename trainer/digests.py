@@ -22,7 +22,8 @@ def find_damage(folder: Path) -> str | None:
     if not listing.is_file():
         return None
     recorded = set(listing.read_text(errors="replace").splitlines())
-    differing = sorted(line[66:] for line in recorded ^ _lines(folder))
+    # A line that lacks its name is the listing's own damage.
+    differing = sorted(line[66:] or LISTING for line in recorded ^ _lines(folder))
     if not differing:
         return None
     state = "is not what was written" if (folder / differing[0]).is_file() else "is missing"

@@ -3,6 +3,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,7 +11,13 @@ import numpy as np
 import pytest
 from pydantic import JsonValue
 
-from trainer.checkpoints import KEPT_CHECKPOINTS, CheckpointError, Progress, RunCheckpoints
+from trainer.checkpoints import (
+    KEPT_CHECKPOINTS,
+    METADATA_BYTES,
+    CheckpointError,
+    Progress,
+    RunCheckpoints,
+)
 from trainer.digests import LISTING
 from trainer.step import TrainState
 
@@ -156,6 +163,24 @@ def test_unfinished_checkpoint_is_cleared_away(tmp_path: Path) -> None:
 
 
 # A full disk
+
+
+def test_checkpoint_larger_than_the_free_space_is_refused_before_it_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_steps(tmp_path, 4)
+    checkpoints = RunCheckpoints(tmp_path, SETTINGS)
+    arrays_bytes = 4 + 2 * 4 + 4
+    needed_bytes = arrays_bytes + METADATA_BYTES
+    free = SimpleNamespace(free=needed_bytes - 1)
+    monkeypatch.setattr("trainer.checkpoints.shutil", SimpleNamespace(disk_usage=lambda _: free))
+    message = rf"step 9 .* step 4 is kept: .*No space left on device, {needed_bytes:,} bytes are"
+    with pytest.raises(CheckpointError, match=message):
+        checkpoints.save(Progress(state_at(9), elapsed_s=1.0))
+    assert saved_steps(tmp_path) == {"4"}
+    free.free += 1
+    checkpoints.save(Progress(state_at(9), elapsed_s=1.0))
+    assert saved_steps(tmp_path) == {"4", "9"}
 
 
 @contextmanager

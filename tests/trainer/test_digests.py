@@ -67,7 +67,10 @@ def test_damage_is_named(folder: Path, damage: Callable[[Path], None], message: 
     assert find_damage(folder) == message
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"0123"])
-def test_damaged_listing_is_damage(folder: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [(b"", "run"), (b"\xff\xfe", "SHA256SUMS"), (b"0123", "SHA256SUMS")],
+)
+def test_damaged_listing_is_damage(folder: Path, content: bytes, name: str) -> None:
     (folder / LISTING).write_bytes(content)
-    assert find_damage(folder) is not None
+    assert find_damage(folder) == f"{name} is not what was written"

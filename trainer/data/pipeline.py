@@ -1,4 +1,4 @@
-"""From a data set to batches: shuffled, augmented and endless to train on, in order to evaluate.
+"""From a data set to batches: shuffled and augmented to train on, all in order to evaluate.
 
 A training batch is a function of the seed and its number alone: whichever threads and processes
 make it, and wherever a run began.
@@ -40,6 +40,7 @@ class TrainingBatches:
     def __next__(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the next batch; raises DataError when too much data is bad."""
         images, labels, bad_B = next(self._batches)
+        # Reported here and not where they were found: only this process counts for all workers.
         for index in bad_B[bad_B != NOT_BAD]:
             _read(self._data, int(index))
         return images, labels

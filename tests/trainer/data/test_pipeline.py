@@ -91,6 +91,12 @@ def test_run_that_begins_later_sees_the_same_batches(tmp_path: Path, first_batch
     assert take(training_batches(config, noise(10), first_batch), 4) == whole[first_batch:]
 
 
+def test_finished_run_has_no_batches_left(tmp_path: Path) -> None:
+    config = batches_of_four(tmp_path, epochs=3)
+    assert len(take(training_batches(config, noise(8)), 99)) == 6
+    assert take(training_batches(config, noise(8), first_batch=6), 1) == []
+
+
 def test_augmentation_differs_from_epoch_to_epoch(tmp_path: Path) -> None:
     images, _ = next(training_batches(batches_of_four(tmp_path, augment=RANDOM), noise(1)))
     assert len({image.tobytes() for image in images}) > 1
