@@ -17,7 +17,15 @@ class DataConfig:
     path: Path
     """Folder of the data set."""
     loader_threads: int = 2
-    """Threads that decode and augment ahead of the step."""
+    """Threads that decode and augment ahead of the step, each a batch; with worker processes, in
+    each of them."""
+    worker_processes: int = 0
+    """Processes that decode and augment, where Python's lock holds the threads back; 0: none."""
+    holdout_share: float = 0.0
+    """Last share of train, in a fixed random order, that becomes the `validation` split."""
+    max_bad_share: float = 0.0
+    """Share of a split's images that may be bad (unreadable, mislabelled, an empty class) before
+    the run stops."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +104,9 @@ class TrainConfig:
 def all_settings(config: TrainConfig) -> dict[str, JsonValue]:
     """Return the run's configuration as JSON values, without folders of this machine."""
     settings: dict[str, JsonValue] = TypeAdapter(TrainConfig).dump_python(config, mode="json")
-    return {
-        name: value
-        for name, value in settings.items()
-        if name not in ("data", "run_dir", "publish_to")
-    }
+    others = ("data", "run_dir", "publish_to")
+    kept = {name: value for name, value in settings.items() if name not in others}
+    return {**kept, "holdout_share": config.data.holdout_share}
 
 
 def arithmetic_settings(config: TrainConfig) -> dict[str, JsonValue]:

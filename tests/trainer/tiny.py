@@ -14,7 +14,7 @@ from model_store.preprocess import Preprocessing
 from model_store.variants import MixerConfig
 from trainer import train
 from trainer.config import AugmentConfig, DataConfig, OptimiserConfig, TrainConfig
-from trainer.data import SHEET_COLUMNS
+from trainer.data.sheets import SHEET_COLUMNS
 
 CLASSES = ("blue", "green", "red")
 TRAIN_PER_CLASS, TEST_PER_CLASS = 10, 4
@@ -86,6 +86,18 @@ def write_sheet(file: Path, tiles_NxSxSx3: np.ndarray) -> None:
     grid = tiles_NxSxSx3.reshape(rows, SHEET_COLUMNS, side, side, 3).swapaxes(1, 2)
     sheet = grid.reshape(rows * side, SHEET_COLUMNS * side, 3)
     Image.fromarray(sheet).save(file, lossless=True)
+
+
+def write_sheet_pack(root: Path) -> Path:
+    """Write two training sheets of 40 and 80 tiles, and one test sheet, with their labels."""
+    root.mkdir()
+    tiles = draw_pictures(0, 120)
+    write_sheet(root / "train_00.webp", tiles[:40])
+    write_sheet(root / "train_01.webp", tiles[40:])
+    write_sheet(root / "test_00.webp", draw_pictures(1, 40))
+    np.savez(root / "labels.npz", y_train=np.arange(120) % 3, y_test=np.arange(40) % 3)
+    (root / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    return root
 
 
 @contextmanager
