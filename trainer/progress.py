@@ -19,7 +19,7 @@ SMOOTHING = 0.98
 
 
 class TrainingProgress:
-    """A progress bar over the steps of a run, with smoothed loss and images per second.
+    """A progress bar over the steps of a run: smoothed loss, images per second, data wait.
 
     Where the output is no terminal the bar is off, and `line` alone writes.
     """
@@ -30,17 +30,23 @@ class TrainingProgress:
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[rate]:.0f} images/s"),
+            TextColumn(
+                "loss {task.fields[loss]:.3f}  {task.fields[rate]:.0f} images/s  "
+                "data wait {task.fields[wait]:.0%}"
+            ),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("train", total=total, completed=done, loss=math.nan, rate=0)
+        self._task = self._bar.add_task(
+            "train", total=total, completed=done, loss=math.nan, rate=0, wait=0
+        )
         self._batch_size = batch_size
         self._steps, self._started_s = 0, time.monotonic()
         self._loss = 0.0
+        self._step_s = self._data_wait_s = 0.0
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -54,11 +60,19 @@ class TrainingProgress:
     ) -> None:
         self._bar.stop()
 
-    def advance(self, loss: float) -> None:
-        """Count one step with this loss."""
+    def advance(self, loss: float, *, step_s: float, data_wait_s: float) -> None:
+        """Count one step with this loss, which took so long and waited so long for its batch."""
         self._steps += 1
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * loss
-        self._bar.update(self._task, advance=1, loss=self.loss, rate=self.images_per_second)
+        self._step_s += step_s
+        self._data_wait_s += data_wait_s
+        self._bar.update(
+            self._task,
+            advance=1,
+            loss=self.loss,
+            rate=self.images_per_second,
+            wait=self.data_wait_share,
+        )
 
     @property
     def loss(self) -> float:
@@ -71,6 +85,12 @@ class TrainingProgress:
         seconds = time.monotonic() - self._started_s
         return self._steps * self._batch_size / seconds if seconds else 0.0
 
+    @property
+    def data_wait_share(self) -> float:
+        """Share of the steps' time that they waited for data, since the last `line`."""
+        return self._data_wait_s / self._step_s if self._step_s else 0.0
+
     def line(self, text: str) -> None:
-        """Write a line above the bar."""
+        """Write a line above the bar, and begin to measure the data wait anew."""
         self._console.print(text, highlight=False, soft_wrap=True)
+        self._step_s = self._data_wait_s = 0.0

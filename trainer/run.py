@@ -2,7 +2,7 @@
 
 import math
 import time
-from typing import Self
+from typing import NamedTuple, Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ from model_store.mixer import Mixer, load_mixer, named_parameters
 from model_store.names import check_model_name
 from trainer.checkpoints import Progress, RunCheckpoints
 from trainer.config import TrainConfig, arithmetic_settings
-from trainer.data import DataError, load_dataset, training_batches
+from trainer.data import DataError, DataSet, Split, load_dataset, training_batches
 from trainer.evaluation import Evaluation, evaluate
 from trainer.step import StepReport, build_step
 
@@ -20,28 +20,43 @@ class TrainingDiverged(Exception):
     """The loss is no longer a number; the last checkpoint is from before."""
 
 
+class StepTime(NamedTuple):
+    """Seconds that a step took, from asking for its batch on, and how many it waited for that."""
+
+    total_s: float
+    data_wait_s: float
+
+
 class TrainingRun:
     """A run at some step, started fresh or from its folder's newest checkpoint.
 
     Raises:
+        CheckpointError: all checkpoints in its folder are damaged.
         DataError: the data set does not fit.
         ValueError: settings that fit neither each other nor the data, or another run's folder.
     """
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.train_set = load_dataset(config.data.path, "train")
-        self.test_set = load_dataset(config.data.path, "test")
+        self.train_set, self.test_set = self._load("train"), self._load("test")
         self.steps_per_epoch = len(self.train_set) // config.batch_size
         self.total_steps = config.epochs * self.steps_per_epoch
         self._check()
         initial, self._step = build_step(config, self.total_steps)
-        self._batches = training_batches(config, self.train_set)
         config.run_dir.mkdir(parents=True, exist_ok=True)
-        self._checkpoints = RunCheckpoints(config.run_dir, arithmetic_settings(config))
-        self.state, elapsed_s = self._checkpoints.restore(initial, self._batches)
+        settings = {**arithmetic_settings(config), "training_images": len(self.train_set)}
+        self._checkpoints = RunCheckpoints(config.run_dir, settings)
+        self.state, elapsed_s = self._checkpoints.restore(initial)
         self.done = int(self.state.step)
+        self._batches = training_batches(config, self.train_set, first_batch=self.done)
+        self.step_time = StepTime(0.0, 0.0)
         self._began_s = time.monotonic() - elapsed_s
+
+    def _load(self, split: Split) -> DataSet:
+        data = self.config.data
+        return load_dataset(
+            data.path, split, holdout_share=data.holdout_share, max_bad_share=data.max_bad_share
+        )
 
     def _check(self) -> None:
         """Refuse now what would stop the run, or spoil its result, hours later."""
@@ -67,6 +82,9 @@ class TrainingRun:
                 f"image_size {config.model.image_size}"
             )
             raise ValueError(msg)
+        if config.data.loader_threads < 1 or config.data.worker_processes < 0:
+            msg = "loader_threads is at least 1, worker_processes at least 0"
+            raise ValueError(msg)
         if min(config.checkpoint_every_steps, config.evaluate_every_epochs) < 1:
             msg = "checkpoint_every_steps and evaluate_every_epochs are at least 1"
             raise ValueError(msg)
@@ -83,15 +101,20 @@ class TrainingRun:
         return self.done >= self.total_steps
 
     def advance(self) -> StepReport:
-        """Take one step on the next batch.
+        """Take one step on the next batch, and note in `step_time` how long it took.
 
         Raises:
+            DataError: more images than allowed are bad.
             TrainingDiverged: the loss became NaN or infinite.
         """
+        began_s = time.monotonic()
         images, labels = next(self._batches)
+        data_wait_s = time.monotonic() - began_s
         self.state, report = self._step(self.state, jnp.asarray(images), jnp.asarray(labels))
         self.done += 1
-        if not math.isfinite(loss := float(report.loss)):
+        loss = float(report.loss)
+        self.step_time = StepTime(time.monotonic() - began_s, data_wait_s)
+        if not math.isfinite(loss):
             msg = f"the loss is {loss} at step {self.done}; the last checkpoint is kept"
             raise TrainingDiverged(msg)
         return report
@@ -100,13 +123,14 @@ class TrainingRun:
         """Write a checkpoint of this step.
 
         Raises:
+            CheckpointError: it cannot be written; the last checkpoint is kept.
             TrainingDiverged: a parameter is NaN or infinite; the last checkpoint is kept.
         """
         parameters = named_parameters(self.state.params).values()
         if not all(np.isfinite(values).all() for values in parameters):
             msg = f"parameters are not finite at step {self.done}; the last checkpoint is kept"
             raise TrainingDiverged(msg)
-        self._checkpoints.save(Progress(self.state, self.elapsed_s), self._batches)
+        self._checkpoints.save(Progress(self.state, self.elapsed_s))
 
     def model(self) -> Mixer:
         """Return the network with the parameters of now."""
@@ -120,4 +144,5 @@ class TrainingRun:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._batches.close()
         self._checkpoints.close()

@@ -7,6 +7,7 @@ save a checkpoint and exit 0.
 """
 
 import json
+import logging
 import shlex
 import signal
 import sys
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from model_store.allocator import keep_freed_memory
 from model_store.errors import StoreError
+from trainer.checkpoints import CheckpointError
 from trainer.config import TrainConfig
 from trainer.configs import cifar10
 from trainer.data import DataError
@@ -65,7 +67,8 @@ def _take_steps(run: TrainingRun, stop: StopRequest, console: Console) -> None:
         done=run.done, total=run.total_steps, batch_size=config.batch_size, console=console
     ) as progress:
         while not (run.finished or stop.requested):
-            progress.advance(float(run.advance().loss))
+            loss, time = float(run.advance().loss), run.step_time
+            progress.advance(loss, step_s=time.total_s, data_wait_s=time.data_wait_s)
             if run.done % config.checkpoint_every_steps == 0:
                 run.save()
             epoch, rest = divmod(run.done, run.steps_per_epoch)
@@ -81,6 +84,7 @@ def _log_epoch(
         "step": run.done,
         "train_loss": progress.loss,
         "images_per_second": progress.images_per_second,
+        "data_wait_share": progress.data_wait_share,
         "elapsed_s": run.elapsed_s,
         "test": asdict(result),
     }
@@ -97,10 +101,20 @@ def main() -> int:
     """Run the command line; return its exit code."""
     config = tyro.extras.overridable_config_cli(RECIPES)
     keep_freed_memory()
+    # Below orbax these log tracebacks of the errors that this program reports in one line.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     console = Console()
     try:
         train(config, StopRequest(), console)
-    except (DataError, StoreError, TrainingDiverged, OSError, ValueError) as error:
+    except (
+        CheckpointError,
+        DataError,
+        StoreError,
+        TrainingDiverged,
+        OSError,
+        ValueError,
+    ) as error:
         Console(stderr=True, soft_wrap=True).print(
             f"trainer: {error}", highlight=False, markup=False
         )

@@ -3,6 +3,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ from model_store.mixer import named_parameters
 from tests.trainer.tiny import tiny_config, write_class_folders
 from trainer.config import TrainConfig
 from trainer.data import DataError
-from trainer.run import TrainingDiverged, TrainingRun
+from trainer.run import StepTime, TrainingDiverged, TrainingRun
 
 
 def take_steps(run: TrainingRun, count: int) -> list[float]:
@@ -34,6 +35,14 @@ def preprocessing_of_another_size(config: TrainConfig) -> TrainConfig:
     return replace(config, preprocessing=config.preprocessing.model_copy(update={"crop_size": 4}))
 
 
+def no_threads(config: TrainConfig) -> TrainConfig:
+    return replace(config, data=replace(config.data, loader_threads=0))
+
+
+def fewer_than_no_processes(config: TrainConfig) -> TrainConfig:
+    return replace(config, data=replace(config.data, worker_processes=-1))
+
+
 def never_a_checkpoint(config: TrainConfig) -> TrainConfig:
     return replace(config, checkpoint_every_steps=0)
 
@@ -44,6 +53,8 @@ def never_a_checkpoint(config: TrainConfig) -> TrainConfig:
         (model_of_other_classes, "has 3 classes, the model 4"),
         (batch_larger_than_the_set, "batch_size 31 exceeds 30 images"),
         (preprocessing_of_another_size, "crop_size 4 is not the model's image_size 8"),
+        (no_threads, "loader_threads is at least 1, worker_processes at least 0"),
+        (fewer_than_no_processes, "loader_threads is at least 1, worker_processes at least 0"),
         (never_a_checkpoint, "checkpoint_every_steps and evaluate_every_epochs are at least 1"),
     ],
 )
@@ -101,6 +112,46 @@ def test_run_goes_on_where_its_folder_stands(tmp_path: Path, data_folder: Path) 
         assert take_steps(resumed, 3) == expected
         for name, values in named_parameters(resumed.state.params).items():
             np.testing.assert_array_equal(values, parameters[name], err_msg=name)
+
+
+def test_folder_of_a_run_on_other_data_is_refused(tmp_path: Path, data_folder: Path) -> None:
+    config = tiny_config(tmp_path, data_folder)
+    with TrainingRun(config) as run:
+        run.save()
+    fewer = replace(config, data=replace(config.data, holdout_share=0.1))
+    with pytest.raises(ValueError, match="a run with another holdout_share, training_images:"):
+        TrainingRun(fewer)
+
+
+def test_held_out_images_are_not_trained_on(tmp_path: Path, data_folder: Path) -> None:
+    config = tiny_config(tmp_path, data_folder)
+    config = replace(config, data=replace(config.data, holdout_share=0.3))
+    with TrainingRun(config) as run:
+        assert len(run.train_set) == 21
+        assert run.total_steps == 40
+
+
+def test_bad_images_are_tolerated_up_to_the_share(tmp_path: Path) -> None:
+    data = write_class_folders(tmp_path / "pictures")
+    for split in ("train", "test"):
+        (data / split / "red" / "2.png").write_bytes(b"broken")
+    config = tiny_config(tmp_path, data)
+    config = replace(config, data=replace(config.data, max_bad_share=0.1))
+    with TrainingRun(config) as run:
+        take_steps(run, 4)
+        assert run.evaluate().images == 11
+        assert len(run.train_set.bad.found) == 1
+
+
+def test_step_time_is_measured_with_its_share_of_waiting(
+    tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TrainingRun(tiny_config(tmp_path, data_folder)) as run:
+        clock = iter([100.0, 102.5, 110.0])
+        stopwatch = SimpleNamespace(monotonic=lambda: next(clock))
+        monkeypatch.setattr("trainer.run.time", stopwatch)
+        run.advance()
+        assert run.step_time == StepTime(total_s=10.0, data_wait_s=2.5)
 
 
 def multiply_parameters(run: TrainingRun, factor: float) -> None:

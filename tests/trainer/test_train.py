@@ -1,7 +1,9 @@
 import json
+import re
+import resource
+import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,64 +11,12 @@ import pytest
 
 from model_store.errors import StoreError
 from model_store.manifest import PARAMETERS_FILE
-from tests.trainer.conftest import MODEL_NAME, Finished
+from tests.trainer.conftest import Finished
+from tests.trainer.process import Training, await_sight
 from tests.trainer.tiny import RECIPE_STEPS, command_line, write_class_folders
 from trainer import train
-from trainer.checkpoints import KEPT_CHECKPOINTS
+from trainer.checkpoints import KEPT_CHECKPOINTS, CheckpointError
 from trainer.run import TrainingDiverged
-
-REPOSITORY = Path(__file__).parents[2]
-CHECKPOINT_LIMIT_S = 300
-LOOK_INTERVAL_S = 0.02
-
-
-class Training:
-    """The tiny recipe as a process of its own, with a folder and a store of its own."""
-
-    def __init__(self, finished: Finished, root: Path) -> None:
-        self.run_dir, self.store = root / "run", root / "store"
-        self.arguments = (
-            *finished.arguments,
-            *("--run-dir", str(self.run_dir), "--publish-to", str(self.store)),
-            *("--checkpoint-every-steps", "1"),
-        )
-        self._output = root / "output.txt"
-
-    def start(self) -> "subprocess.Popen[bytes]":
-        with self._output.open("ab") as output:
-            return subprocess.Popen(
-                [sys.executable, "-m", "trainer.train", *self.arguments],
-                cwd=REPOSITORY,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def stop_after_a_checkpoint(self, number: signal.Signals) -> int:
-        """Start, send the signal once there is a checkpoint, and return the exit code."""
-        with self.start() as process:
-            try:
-                self._await_checkpoint(process)
-                process.send_signal(number)
-                return process.wait()
-            finally:
-                process.kill()
-
-    def _await_checkpoint(self, process: "subprocess.Popen[bytes]") -> None:
-        for _ in range(round(CHECKPOINT_LIMIT_S / LOOK_INTERVAL_S)):
-            if any(each.name.isdigit() for each in self.run_dir.glob("checkpoints/*")):
-                return
-            # Waiting for the process's end is the pause between two looks.
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(LOOK_INTERVAL_S)
-        pytest.fail(f"no checkpoint within {CHECKPOINT_LIMIT_S} s")
-
-    @property
-    def output(self) -> str:
-        return self._output.read_text()
-
-    @property
-    def parameters(self) -> bytes:
-        return (self.store / MODEL_NAME / "1" / PARAMETERS_FILE).read_bytes()
 
 
 def start_steps(output: str) -> list[int]:
@@ -84,29 +34,76 @@ def main(arguments: Sequence[str]) -> int:
         return train.main()
 
 
-def test_killed_run_started_again_ends_with_the_same_bits(
+def test_run_killed_again_and_again_ends_with_the_same_bits(
     finished: Finished, tmp_path: Path
 ) -> None:
     training = Training(finished, tmp_path)
-    assert training.stop_after_a_checkpoint(signal.SIGKILL) == -signal.SIGKILL
+    training.kill_at_sight(training.run_dir.is_dir)  # at its start, before any step
+    training.kill_at_sight(training.is_writing_a_checkpoint)
+    reached = training.newest_step
+    training.kill_at_sight(lambda: training.newest_step > reached)
+    training.kill_at_sight(training.is_writing_a_checkpoint)
+    assert training.is_writing_a_checkpoint()
     assert not training.store.exists()
-    with training.start() as restarted:
-        assert restarted.wait() == 0
-    first, second = start_steps(training.output)
-    assert first == 0
-    assert 0 < second < RECIPE_STEPS
+    assert main(training.arguments) == 0
+    steps = start_steps(training.output)
+    assert steps == sorted(steps)
+    assert steps[-1] < RECIPE_STEPS
     assert training.parameters == parameters_of(finished)
 
 
-def test_terminated_run_saves_exits_with_0_and_resumes(finished: Finished, tmp_path: Path) -> None:
+def test_damaged_newest_checkpoint_costs_a_few_steps_and_changes_no_bit(
+    finished: Finished, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     training = Training(finished, tmp_path)
+    shutil.copytree(finished.store.parent / "run", training.run_dir)
+    newest = training.run_dir / "checkpoints" / str(RECIPE_STEPS)
+    file = max((each for each in newest.rglob("*") if each.is_file()), key=size_bytes)
+    file.write_bytes(file.read_bytes()[:-1])
+    assert main(training.arguments) == 0
+    assert (
+        f"{newest} is damaged ({file.relative_to(newest)} is not what was written)" in caplog.text
+    )
+    assert training.parameters == parameters_of(finished)
+
+
+def size_bytes(file: Path) -> int:
+    return file.stat().st_size
+
+
+def test_failed_write_ends_the_run_with_a_clear_line_and_its_last_checkpoint(
+    finished: Finished, tmp_path: Path
+) -> None:
+    training = Training(finished, tmp_path)
+    with training.start(subprocess.PIPE) as process:
+        await_sight(process, training.has_checkpoint)
+        # No file may grow beyond 200 bytes: the kernel refuses as it does on a full disk.
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (200, 200))
+        output, _ = process.communicate()
+    assert process.returncode == 1
+    checkpoints = training.run_dir / "checkpoints"
+    # Threads of tensorstore may add tracebacks of their own.
+    message = (
+        rf"^trainer: {checkpoints}: step \d+ cannot be written, and step \d+ is kept: .*large$"
+    )
+    assert re.search(message, output.decode(), re.MULTILINE)
+    assert main(training.arguments) == 0
+    assert training.parameters == parameters_of(finished)
+
+
+@pytest.mark.parametrize("worker_processes", [0, 2])
+def test_terminated_run_saves_exits_with_0_and_resumes(
+    finished: Finished, tmp_path: Path, worker_processes: int
+) -> None:
+    training = Training(finished, tmp_path)
+    training.arguments += ("--data.worker-processes", str(worker_processes))
     assert training.stop_after_a_checkpoint(signal.SIGTERM) == 0
     assert ": the same command goes on from here" in training.output
     stopped_at = int(training.output.split("stopped at step ")[1].split(":")[0])
     assert 0 < stopped_at < RECIPE_STEPS
     assert (training.run_dir / "checkpoints" / str(stopped_at)).is_dir()
     assert not training.store.exists()
-    assert main(training.arguments) == 0
+    assert main((*training.arguments, "--data.worker-processes", "0")) == 0
     assert training.parameters == parameters_of(finished)
 
 
@@ -135,6 +132,7 @@ def test_finished_run_keeps_its_checkpoints_and_logs_its_epochs(
     (row,) = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
     assert (row["epoch"], row["step"], row["test"]["images"]) == (12, RECIPE_STEPS, 12)
     assert row["elapsed_s"] > 0
+    assert 0 < row["data_wait_share"] < 1
 
 
 # Refusals: exit codes, and what a person reads
@@ -154,13 +152,15 @@ def test_unreadable_image_is_one_clear_line(
     broken = data / "train" / "green" / "3.png"
     broken.write_bytes(broken.read_bytes()[:50])
     arguments = (*Training(finished, tmp_path).arguments, "--data.path", str(data))
-    assert refusal(arguments, capsys) == f"trainer: {broken}: no readable image"
+    assert refusal(arguments, capsys) == (
+        f"trainer: {broken}: no readable image (bad data: 1; data.max_bad_share allows 0)"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--data.path", "/nowhere"), "/nowhere: neither class folders (train/<class>/) nor"),
+        (("--data.path", "/nowhere"), "/nowhere: neither class folders (train/<class>/), sheets"),
         (("--microbatch-size", "3"), "batch_size 8 is no multiple of microbatch_size 3"),
         (("--run-dir", "/dev/null/run"), "Not a directory: '/dev/null/run'"),
         (("--optimiser.name", "adam"), "holds a run with another optimiser"),
@@ -176,7 +176,11 @@ def test_command_that_cannot_work_is_one_clear_line(
 
 
 @pytest.mark.parametrize(
-    "error", [TrainingDiverged("nan"), StoreError("nan"), OSError("nan"), ValueError("nan")]
+    "error",
+    [
+        *(CheckpointError("nan"), TrainingDiverged("nan"), StoreError("nan")),
+        *(OSError("nan"), ValueError("nan")),
+    ],
 )
 def test_every_expected_error_is_one_clear_line(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
