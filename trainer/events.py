@@ -47,6 +47,7 @@ class RunEvents:
     def step(self, report: StepReport) -> None:
         """Write the scalars of the step that was just taken, if it is one of every N."""
         run = self._run
+        self._waited_s += run.step_time.data_wait_s
         if run.done % self._every_steps:
             return
         for name, value in report._asdict().items():
@@ -54,7 +55,9 @@ class RunEvents:
         share = schedule(run.config.optimiser, run.total_steps)(run.done - 1)
         self._scalar("train/learning_rate", run.config.optimiser.learning_rate * float(share))
         images = (run.done - self._counted_step) * run.config.batch_size
-        self._scalar("train/images_per_second", images / (time.monotonic() - self._counted_s))
+        seconds = time.monotonic() - self._counted_s
+        self._scalar("train/images_per_second", images / seconds)
+        self._scalar("train/data_wait_share", self._waited_s / seconds)
         self._counted_from(run.done)
 
     def evaluation(self, result: Evaluation) -> None:
@@ -69,6 +72,7 @@ class RunEvents:
 
     def _counted_from(self, step: int) -> None:
         self._counted_step, self._counted_s = step, time.monotonic()
+        self._waited_s = 0.0
 
     def _scalar(self, tag: str, value: float) -> None:
         self._writer.add_scalar(tag, value, self._run.done)

@@ -10,7 +10,6 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
     EventAccumulator,
 )
 
-from model_store.mixer import named_parameters
 from tests.trainer.conftest import Finished
 from tests.trainer.tiny import tiny_config, write_class_folders
 from trainer.config import TrainConfig
@@ -83,6 +82,9 @@ def test_scalars_of_every_nth_step_are_what_the_steps_reported(config: TrainConf
     speeds = scalars(found, "train/images_per_second")
     assert list(speeds) == steps
     assert min(speeds.values()) > 0
+    waits = scalars(found, "train/data_wait_share")
+    assert list(waits) == steps
+    assert all(0 <= share <= 1 for share in waits.values())
 
 
 def test_evaluation_writes_its_measures_and_the_stem_of_then(config: TrainConfig) -> None:
@@ -91,7 +93,7 @@ def test_evaluation_writes_its_measures_and_the_stem_of_then(config: TrainConfig
         for number in (1, 2):
             take_steps(run, events, 3)
             events.evaluation(evaluation(number / 4, number / 8))
-            stems[run.done] = stem_picture(named_parameters(run.state.params)["stem/kernel"])
+            stems[run.done] = stem_picture(run.parameters()["stem/kernel"])
     found = read_back(config.run_dir)
     assert scalars(found, "test/accuracy") == {3: 0.25, 6: 0.5}
     assert scalars(found, "test/top5_accuracy") == {3: 0.75, 6: 0.75}
