@@ -36,6 +36,8 @@ class EvaluateConfig:
     """Root of the model store, a path or URL."""
     split: Split = "test"
     """Which images of the data set."""
+    max_bad_share: float = 0.0
+    """Share of the images that may be bad before the evaluation stops; they are left out."""
     pipeline: PipelineName = "published"
     """How images become inputs: as the version was published, or as the paper's pipeline (i),
     resize-crop, or (ii), resmall-crop."""
@@ -63,7 +65,7 @@ def evaluate_version(config: EvaluateConfig) -> EvaluationReport:
     root = ModelStore(config.store)
     version = root.resolve(config.model)
     folder, manifest = root.open(version), root.manifest(version)
-    data = load_dataset(config.data, config.split)
+    data = load_dataset(config.data, config.split, max_bad_share=config.max_bad_share)
     _check_classes(manifest, data, config.data)
     mixer = load_mixer(manifest.architecture, read_parameters(folder / PARAMETERS_FILE))
     real_BxN = _real_labels(config, data)
