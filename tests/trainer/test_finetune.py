@@ -36,7 +36,7 @@ def fine_tune(store: str, data: Path, root: Path, *more: str) -> int:
         *more,
     )
     with command_line(*arguments):
-        sys.argv[0] = "trainer.finetune"
+        sys.argv[0] = "trainer/finetune.py"
         return finetune.main()
 
 

@@ -106,7 +106,7 @@ def command_line(*arguments: str) -> Iterator[None]:
     numbers = (signal.SIGTERM, signal.SIGINT)
     handlers = [signal.getsignal(number) for number in numbers]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["trainer.train", *arguments])
+        patch.setattr(sys, "argv", ["trainer/train.py", *arguments])
         patch.setattr(command, "keep_freed_memory", lambda: True)
         try:
             yield
