@@ -94,7 +94,7 @@ _TIMING = {
 _FAILED = {
     "error": {"status": 400, "code": "image_truncated", "detail": "The image ends too early."}
 }
-_IDENTITY = {"model": "cifar10-mixer", "version": "1"}
+_IDENTITY = {"model": "cifar10-mixer", "version": "2"}
 _PREDICTIONS = {"predictions": [{"class_id": 3, "label": "cat", "score": 0.9312}]}
 _EMBEDDING = {"embedding": [0.0625, -1.5]}
 
