@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -83,8 +84,18 @@ class RunEvents:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._writer.close()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._writer.close()
+        except OSError as refused:
+            # A disk that is full stopped the run before: that error says which checkpoint is kept.
+            if error is None:
+                raise OSError(refused.errno, refused.strerror, self._writer.logdir) from refused
 
 
 def training_examples(run: TrainingRun) -> np.ndarray:
