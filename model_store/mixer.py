@@ -19,7 +19,16 @@ from model_store.variants import MixerConfig
 
 def gelu(config: MixerConfig) -> Callable[[jax.Array], jax.Array]:
     """Return the checkpoint's GELU: `tanh` as in the authors' JAX code, `erf` as in PyTorch."""
-    return lambda x: jax.nn.gelu(x, approximate=config.gelu == "tanh")
+    return _gelu_tanh if config.gelu == "tanh" else _gelu_erf
+
+
+# Of a module, not made for each model: graphs of one config must be equal, or jit traces each anew.
+def _gelu_tanh(x: jax.Array) -> jax.Array:
+    return jax.nn.gelu(x, approximate=True)
+
+
+def _gelu_erf(x: jax.Array) -> jax.Array:
+    return jax.nn.gelu(x, approximate=False)
 
 
 @dataclass(frozen=True)
