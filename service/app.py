@@ -19,7 +19,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import answers
 from service.documentation import ANY_PROBLEM
-from service.errors import BadRequest, InvalidParameter, ServiceError
+from service.errors import (
+    BadRequest,
+    InvalidParameter,
+    MethodNotAllowed,
+    NoSuchPage,
+    ServiceError,
+)
 from service.fetch import UrlFetcher
 from service.health import HealthChecks
 from service.metrics import Metrics
@@ -31,18 +37,6 @@ from service.routes import router
 from service.runtimes.xla import on_compilation
 from service.schemas import Problem
 from service.settings import Settings
-
-
-class NoSuchPage(ServiceError):
-    """No endpoint at this path."""
-
-    status, code, title = HTTPStatus.NOT_FOUND, "not_found", "Not found"
-
-
-class MethodNotAllowed(ServiceError):
-    """The endpoint does not take this method."""
-
-    status, code, title = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed"
 
 
 class Application(FastAPI):
@@ -63,9 +57,15 @@ class HeadAsGet:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        # A copy, since the server reads the method again when it leaves the content out.
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self._app(as_get, receive, send)
+        finally:
+            scope["route"] = as_get.get("route")  # by which the observer names the endpoint
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -97,8 +97,8 @@ def create_app(settings: Settings) -> FastAPI:
         ),
     )
     app.include_router(router)
-    app.add_middleware(ObserveMiddleware, metrics=metrics)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(ObserveMiddleware, metrics=metrics)  # the last added is the outermost
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
     app.add_exception_handler(HTTPException, _on_http_error)

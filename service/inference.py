@@ -2,15 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
+from service.base64_text import decode_base64url
 from service.errors import BadRequest, DeadlineExceeded, InvalidParameter, ServiceError
-from service.intake import Intake, decode_base64url, read_images
+from service.intake import Intake, off_loop, read_images
 from service.models import ServedModel
 from service.observe import Trace
 from service.parts import Parts, parts_of
@@ -42,13 +43,18 @@ class Inference:
         _record(self.request.state.trace, outcomes)
         return outcomes
 
-    def etag(self, *variant: str) -> str:
+    async def etag(self, *variant: str) -> str:
         """Return the strong entity tag of the answer: images, model version and its encoding."""
-        digest = hashlib.sha256("\n".join((str(self.model.version), *variant)).encode())
-        for image in self.intake.images:
-            content = image if isinstance(image, bytes) else image.code.encode()
-            digest.update(hashlib.sha256(content).digest())
-        return f'"{digest.hexdigest()[:32]}"'
+        contents = [
+            image if isinstance(image, bytes) else image.code.encode()
+            for image in self.intake.images
+        ]
+        names = (str(self.model.version), *variant)
+        size_bytes = sum(map(len, contents))
+        digest = await off_loop(
+            self.parts.pipeline.decoders, size_bytes, lambda: _digest(names, contents)
+        )
+        return f'"{digest[:32]}"'
 
 
 async def read_inference(
@@ -82,7 +88,10 @@ async def _read(request: Request, parts: Parts, url: str | None, image: str | No
         return Intake([decode_base64url(image)], many=False)
     settings = parts.settings
     return await read_images(
-        request, max_body_bytes=settings.max_body_bytes, max_images=settings.max_images
+        request,
+        max_body_bytes=settings.max_body_bytes,
+        max_images=settings.max_images,
+        threads=parts.pipeline.decoders,
     )
 
 
@@ -95,6 +104,13 @@ def _refuse_repeated(request: Request) -> None:
 def _has_body(request: Request) -> bool:
     headers = request.headers
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+def _digest(names: Sequence[str], contents: Sequence[bytes]) -> str:
+    digest = hashlib.sha256("\n".join(names).encode())
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
 
 
 async def _while_connected(request: Request, work: Coroutine[None, None, T]) -> T:

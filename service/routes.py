@@ -86,7 +86,7 @@ async def get_embed(
 
 async def _embed(inference: Inference, query: schemas.EmbedQuery) -> Response:
     media_type = preferred(inference.request.headers.get("accept", JSON), (JSON, NPY, RAW))
-    headers = {"ETag": inference.etag(media_type, str(query.normalize)), "Vary": "Accept"}
+    headers = {"ETag": await inference.etag(media_type, str(query.normalize)), "Vary": "Accept"}
     if matches(inference.request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     outcomes = await inference.outcomes()
