@@ -202,16 +202,29 @@ def load_mixer(
     Raises:
         ParameterMismatch: the arrays are not exactly this architecture's parameters.
     """
+    return nnx.merge(*load_state(config, arrays, execution))
+
+
+def load_state(
+    config: MixerConfig, arrays: Mapping[str, np.ndarray], execution: Execution = Execution()
+) -> tuple[nnx.GraphDef[Mixer], nnx.State[Any, Any]]:
+    """Return what `load_mixer` merges.
+
+    Merged outside jit, flax leaves the arrays in reference cycles until the garbage collector
+    comes by; a state alone is freed at once.
+
+    Raises:
+        ParameterMismatch: the arrays are not exactly this architecture's parameters.
+    """
     check_parameters(config, arrays)
     # Shapes alone: no time is spent on drawing initial values that are replaced at once.
-    graph, state = nnx.split(nnx.eval_shape(lambda: Mixer(config, execution, rngs=nnx.Rngs(0))))
-    loaded = nnx.map_state(
-        lambda path, variable: variable.replace(
-            jnp.asarray(arrays[parameter_name(path)], jnp.float32)
-        ),
-        state,
-    )
-    return nnx.merge(graph, loaded)
+    graph, shapes = nnx.split(nnx.eval_shape(lambda: Mixer(config, execution, rngs=nnx.Rngs(0))))
+
+    def load(path: Sequence[Any], _: jax.ShapeDtypeStruct) -> jax.Array:
+        *keys, _value = path
+        return jnp.asarray(arrays[parameter_name([step.key for step in keys])], jnp.float32)
+
+    return graph, jax.tree_util.tree_map_with_path(load, shapes)
 
 
 def _layer_norm(config: MixerConfig, execution: Execution, rngs: nnx.Rngs) -> nnx.LayerNorm:

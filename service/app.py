@@ -28,11 +28,13 @@ from service.errors import (
 )
 from service.fetch import UrlFetcher
 from service.health import HealthChecks
+from service.loading import Loader
 from service.metrics import Metrics
 from service.models import Catalog
 from service.observe import ObserveMiddleware
 from service.parts import Parts
 from service.pipeline import Pipeline
+from service.reload import Watcher
 from service.routes import router
 from service.runtimes.xla import on_compilation
 from service.schemas import Problem
@@ -108,13 +110,15 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    on_compilation(parts.metrics.compilations.inc)
+    loader = Loader(parts.settings, parts.metrics, parts.catalog)
+    watcher = Watcher(parts.settings, parts.catalog, loader)
+    on_compilation(lambda: _count_compilation(parts, loader))
     parts.metrics.build_info.info(
         {name: importlib.metadata.version(name) for name in ("mixer-serve", "jax", "flax")}
     )
     # In the background, so that the probes are answered while models load.
     background = [
-        asyncio.create_task(_start(parts)),
+        asyncio.create_task(watcher.run(parts.health.started)),
         asyncio.create_task(parts.health.watch_device()),
     ]
     try:
@@ -130,12 +134,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*background, return_exceptions=True)
         await parts.fetcher.close()
         parts.pipeline.decoders.shutdown(wait=False, cancel_futures=True)
+        loader.close()
         parts.catalog.device.close()
 
 
-async def _start(parts: Parts) -> None:
-    await parts.catalog.load()
-    parts.health.started.set()
+def _count_compilation(parts: Parts, loader: Loader) -> None:
+    """Count a program, in the thread that compiled it; what is loading serves no one yet."""
+    reloading = parts.health.started.is_set() and loader.is_this_thread()
+    metrics = parts.metrics
+    (metrics.reload_compilations if reloading else metrics.compilations).inc()
 
 
 async def _on_service_error(request: Request, error: Exception) -> Response:

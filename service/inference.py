@@ -2,8 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -57,10 +57,13 @@ class Inference:
         return f'"{digest[:32]}"'
 
 
+@asynccontextmanager
 async def read_inference(
     request: Request, query: ModelQuery, timeout_ms: int | None, image: str | None = None
-) -> Inference:
+) -> AsyncIterator[Inference]:
     """Read a request up to where its images are known; `image` is base64url from the query.
+
+    The model stays until the end of the block, whatever else takes its place meanwhile.
 
     Raises:
         ServiceError: no such model, a parameter given twice, or images that are too many, too
@@ -68,7 +71,7 @@ async def read_inference(
     """
     _refuse_repeated(request)
     parts = parts_of(request)
-    model = parts.catalog.find(query.model)
+    parts.catalog.find(query.model)  # or it is refused before its images come in
     timeout_s = (timeout_ms or parts.settings.default_timeout_ms) / 1e3
     deadline = asyncio.get_running_loop().time() + timeout_s
     try:
@@ -76,7 +79,9 @@ async def read_inference(
             intake = await _read(request, parts, query.url, image)
     except TimeoutError:
         raise DeadlineExceeded("The deadline passed before the request was read.") from None
-    return Inference(request, parts, model, intake, deadline)
+    # As it is now: a body that comes in slowly must not keep a version that has left.
+    with parts.catalog.find(query.model).lease() as model:
+        yield Inference(request, parts, model, intake, deadline)
 
 
 async def _read(request: Request, parts: Parts, url: str | None, image: str | None) -> Intake:
