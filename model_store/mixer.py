@@ -19,7 +19,16 @@ from model_store.variants import MixerConfig
 
 def gelu(config: MixerConfig) -> Callable[[jax.Array], jax.Array]:
     """Return the checkpoint's GELU: `tanh` as in the authors' JAX code, `erf` as in PyTorch."""
-    return lambda x: jax.nn.gelu(x, approximate=config.gelu == "tanh")
+    return _gelu_tanh if config.gelu == "tanh" else _gelu_erf
+
+
+# Of a module, not made for each model: graphs of one config must be equal, or jit traces each anew.
+def _gelu_tanh(x: jax.Array) -> jax.Array:
+    return jax.nn.gelu(x, approximate=True)
+
+
+def _gelu_erf(x: jax.Array) -> jax.Array:
+    return jax.nn.gelu(x, approximate=False)
 
 
 @dataclass(frozen=True)
@@ -193,16 +202,29 @@ def load_mixer(
     Raises:
         ParameterMismatch: the arrays are not exactly this architecture's parameters.
     """
+    return nnx.merge(*load_state(config, arrays, execution))
+
+
+def load_state(
+    config: MixerConfig, arrays: Mapping[str, np.ndarray], execution: Execution = Execution()
+) -> tuple[nnx.GraphDef[Mixer], nnx.State[Any, Any]]:
+    """Return what `load_mixer` merges.
+
+    Merged outside jit, flax leaves the arrays in reference cycles until the garbage collector
+    comes by; a state alone is freed at once.
+
+    Raises:
+        ParameterMismatch: the arrays are not exactly this architecture's parameters.
+    """
     check_parameters(config, arrays)
     # Shapes alone: no time is spent on drawing initial values that are replaced at once.
-    graph, state = nnx.split(nnx.eval_shape(lambda: Mixer(config, execution, rngs=nnx.Rngs(0))))
-    loaded = nnx.map_state(
-        lambda path, variable: variable.replace(
-            jnp.asarray(arrays[parameter_name(path)], jnp.float32)
-        ),
-        state,
-    )
-    return nnx.merge(graph, loaded)
+    graph, shapes = nnx.split(nnx.eval_shape(lambda: Mixer(config, execution, rngs=nnx.Rngs(0))))
+
+    def load(path: Sequence[Any], _: jax.ShapeDtypeStruct) -> jax.Array:
+        *keys, _value = path
+        return jnp.asarray(arrays[parameter_name([step.key for step in keys])], jnp.float32)
+
+    return graph, jax.tree_util.tree_map_with_path(load, shapes)
 
 
 def _layer_norm(config: MixerConfig, execution: Execution, rngs: nnx.Rngs) -> nnx.LayerNorm:

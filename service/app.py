@@ -19,30 +19,26 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import answers
 from service.documentation import ANY_PROBLEM
-from service.errors import BadRequest, InvalidParameter, ServiceError
+from service.errors import (
+    BadRequest,
+    InvalidParameter,
+    MethodNotAllowed,
+    NoSuchPage,
+    ServiceError,
+)
 from service.fetch import UrlFetcher
 from service.health import HealthChecks
+from service.loading import Loader
 from service.metrics import Metrics
 from service.models import Catalog
 from service.observe import ObserveMiddleware
 from service.parts import Parts
 from service.pipeline import Pipeline
+from service.reload import Watcher
 from service.routes import router
 from service.runtimes.xla import on_compilation
 from service.schemas import Problem
 from service.settings import Settings
-
-
-class NoSuchPage(ServiceError):
-    """No endpoint at this path."""
-
-    status, code, title = HTTPStatus.NOT_FOUND, "not_found", "Not found"
-
-
-class MethodNotAllowed(ServiceError):
-    """The endpoint does not take this method."""
-
-    status, code, title = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed"
 
 
 class Application(FastAPI):
@@ -63,9 +59,15 @@ class HeadAsGet:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        # A copy, since the server reads the method again when it leaves the content out.
+        as_get = {**scope, "method": "GET"}
+        try:
+            await self._app(as_get, receive, send)
+        finally:
+            scope["route"] = as_get.get("route")  # by which the observer names the endpoint
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -97,8 +99,8 @@ def create_app(settings: Settings) -> FastAPI:
         ),
     )
     app.include_router(router)
-    app.add_middleware(ObserveMiddleware, metrics=metrics)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(ObserveMiddleware, metrics=metrics)  # the last added is the outermost
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -108,13 +110,15 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    on_compilation(parts.metrics.compilations.inc)
+    loader = Loader(parts.settings, parts.metrics, parts.catalog)
+    watcher = Watcher(parts.settings, parts.catalog, loader)
+    on_compilation(lambda: _count_compilation(parts, loader))
     parts.metrics.build_info.info(
         {name: importlib.metadata.version(name) for name in ("mixer-serve", "jax", "flax")}
     )
     # In the background, so that the probes are answered while models load.
     background = [
-        asyncio.create_task(_start(parts)),
+        asyncio.create_task(watcher.run(parts.health.started)),
         asyncio.create_task(parts.health.watch_device()),
     ]
     try:
@@ -130,12 +134,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*background, return_exceptions=True)
         await parts.fetcher.close()
         parts.pipeline.decoders.shutdown(wait=False, cancel_futures=True)
+        loader.close()
         parts.catalog.device.close()
 
 
-async def _start(parts: Parts) -> None:
-    await parts.catalog.load()
-    parts.health.started.set()
+def _count_compilation(parts: Parts, loader: Loader) -> None:
+    """Count a program, in the thread that compiled it; what is loading serves no one yet."""
+    reloading = parts.health.started.is_set() and loader.is_this_thread()
+    metrics = parts.metrics
+    (metrics.reload_compilations if reloading else metrics.compilations).inc()
 
 
 async def _on_service_error(request: Request, error: Exception) -> Response:

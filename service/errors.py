@@ -5,7 +5,9 @@ ServiceError
 ├── ImageUndecodable      400 image_undecodable
 ├── ImageTruncated        400 image_truncated
 ├── UrlNotAllowed         403 url_not_allowed
+├── NoSuchPage            404 not_found
 ├── ModelNotFound         404 model_not_found
+├── MethodNotAllowed      405 method_not_allowed    (with Allow, from the routes)
 ├── BodyTooLarge          413 body_too_large
 ├── ImageTooLarge         413 image_too_large
 ├── TooManyImages         413 too_many_images
@@ -71,10 +73,22 @@ class UrlNotAllowed(ServiceError):
     status, code, title = HTTPStatus.FORBIDDEN, "url_not_allowed", "URL not allowed"
 
 
+class NoSuchPage(ServiceError):
+    """No endpoint at this path."""
+
+    status, code, title = HTTPStatus.NOT_FOUND, "not_found", "Not found"
+
+
 class ModelNotFound(ServiceError):
     """No loaded model answers to that reference."""
 
     status, code, title = HTTPStatus.NOT_FOUND, "model_not_found", "Model not found"
+
+
+class MethodNotAllowed(ServiceError):
+    """The endpoint does not take this method."""
+
+    status, code, title = HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed"
 
 
 class BodyTooLarge(ServiceError):

@@ -2,15 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
+from service.base64_text import decode_base64url
 from service.errors import BadRequest, DeadlineExceeded, InvalidParameter, ServiceError
-from service.intake import Intake, decode_base64url, read_images
+from service.intake import Intake, off_loop, read_images
 from service.models import ServedModel
 from service.observe import Trace
 from service.parts import Parts, parts_of
@@ -42,19 +43,27 @@ class Inference:
         _record(self.request.state.trace, outcomes)
         return outcomes
 
-    def etag(self, *variant: str) -> str:
+    async def etag(self, *variant: str) -> str:
         """Return the strong entity tag of the answer: images, model version and its encoding."""
-        digest = hashlib.sha256("\n".join((str(self.model.version), *variant)).encode())
-        for image in self.intake.images:
-            content = image if isinstance(image, bytes) else image.code.encode()
-            digest.update(hashlib.sha256(content).digest())
-        return f'"{digest.hexdigest()[:32]}"'
+        contents = [
+            image if isinstance(image, bytes) else image.code.encode()
+            for image in self.intake.images
+        ]
+        names = (str(self.model.version), *variant)
+        size_bytes = sum(map(len, contents))
+        digest = await off_loop(
+            self.parts.pipeline.decoders, size_bytes, lambda: _digest(names, contents)
+        )
+        return f'"{digest[:32]}"'
 
 
+@asynccontextmanager
 async def read_inference(
     request: Request, query: ModelQuery, timeout_ms: int | None, image: str | None = None
-) -> Inference:
+) -> AsyncIterator[Inference]:
     """Read a request up to where its images are known; `image` is base64url from the query.
+
+    The model stays until the end of the block, whatever else takes its place meanwhile.
 
     Raises:
         ServiceError: no such model, a parameter given twice, or images that are too many, too
@@ -62,7 +71,7 @@ async def read_inference(
     """
     _refuse_repeated(request)
     parts = parts_of(request)
-    model = parts.catalog.find(query.model)
+    parts.catalog.find(query.model)  # or it is refused before its images come in
     timeout_s = (timeout_ms or parts.settings.default_timeout_ms) / 1e3
     deadline = asyncio.get_running_loop().time() + timeout_s
     try:
@@ -70,7 +79,9 @@ async def read_inference(
             intake = await _read(request, parts, query.url, image)
     except TimeoutError:
         raise DeadlineExceeded("The deadline passed before the request was read.") from None
-    return Inference(request, parts, model, intake, deadline)
+    # As it is now: a body that comes in slowly must not keep a version that has left.
+    with parts.catalog.find(query.model).lease() as model:
+        yield Inference(request, parts, model, intake, deadline)
 
 
 async def _read(request: Request, parts: Parts, url: str | None, image: str | None) -> Intake:
@@ -82,7 +93,10 @@ async def _read(request: Request, parts: Parts, url: str | None, image: str | No
         return Intake([decode_base64url(image)], many=False)
     settings = parts.settings
     return await read_images(
-        request, max_body_bytes=settings.max_body_bytes, max_images=settings.max_images
+        request,
+        max_body_bytes=settings.max_body_bytes,
+        max_images=settings.max_images,
+        threads=parts.pipeline.decoders,
     )
 
 
@@ -95,6 +109,13 @@ def _refuse_repeated(request: Request) -> None:
 def _has_body(request: Request) -> bool:
     headers = request.headers
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+def _digest(names: Sequence[str], contents: Sequence[bytes]) -> str:
+    digest = hashlib.sha256("\n".join(names).encode())
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
 
 
 async def _while_connected(request: Request, work: Coroutine[None, None, T]) -> T:

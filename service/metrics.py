@@ -67,7 +67,17 @@ class Metrics:
         )
         self.compilations = Counter(
             "mixer_compilations",
-            "Programs compiled by this process; must not move after ready.",
+            "Programs compiled while starting or by a served model; must not move after ready.",
+            registry=registry,
+        )
+        self.reload_compilations = Counter(
+            "mixer_reload_compilations",
+            "Programs compiled after the start for versions that did not serve yet.",
+            registry=registry,
+        )
+        self.stale_references = Gauge(
+            "mixer_stale_references",
+            "Configured references whose version in the store is not served; an older one is.",
             registry=registry,
         )
         self.model_info = Gauge(
@@ -78,3 +88,20 @@ class Metrics:
         )
         self.build_info = Info("mixer_build", "Versions of the running code.", registry=registry)
         self.ready = Gauge("mixer_ready", "1 while /readyz answers 200, else 0.", registry=registry)
+
+    def forget(self, labels: dict[str, str]) -> None:
+        """Drop every series of a model version that has left, given by its labels."""
+        for gauge in (self.queue_images, self.backlog_s):
+            # A child is in a cycle with its function, which would keep the model until the garbage
+            # collector comes by.
+            gauge.labels(**labels).set_function(float)
+        for metric in (
+            self.stage_duration_s,
+            self.batch_images,
+            self.batch_padding_images,
+            self.queue_images,
+            self.backlog_s,
+            self.capacity_images_per_s,
+            self.model_info,
+        ):
+            metric.remove_by_labels(labels)

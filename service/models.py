@@ -1,81 +1,91 @@
-"""The models that this process serves: loaded, verified, warmed up, and found by reference."""
+"""The models that this process serves, and which of them answers to which reference."""
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from model_store.checkpoint import read_parameters
-from model_store.errors import (
-    Corrupt,
-    InvalidManifest,
-    NotFound,
-    ParameterMismatch,
-    StoreError,
-)
-from model_store.golden import deviation
-from model_store.manifest import PARAMETERS_FILE, Manifest
-from model_store.preprocess import to_input
+from model_store.manifest import Manifest
 from model_store.store import ModelStore, VersionRef
 from service.batcher import MicroBatcher
 from service.errors import ModelNotFound, NotReady
-from service.images import decode
 from service.metrics import Metrics
 from service.runner import Device, Row, Runner
-from service.runtimes.xla import XlaProgram
 from service.settings import Settings
 
 log = logging.getLogger("mixer.models")
 
-BUILTIN_ROOT = Path(__file__).parent.parent / "model_store" / "builtin"
+
+class Stored(NamedTuple):
+    """A version, and the store that it lies in."""
+
+    store: ModelStore
+    version: VersionRef
 
 
-class GoldenMismatch(Exception):
-    """Our hardware and code do not reproduce what the version's maker computed."""
-
-
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ServedModel:
     """One version that passed every check, with the batcher that feeds it."""
 
-    version: VersionRef
-    aliases: tuple[str, ...]
+    stored: Stored
     manifest: Manifest
     runner: Runner
     batcher: MicroBatcher[np.ndarray, Row]
     golden_deviation: float
+    aliases: tuple[str, ...] = ()
+    _leases: int = 0
+    _unused: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def version(self) -> VersionRef:
+        """Name and number."""
+        return self.stored.version
 
     @property
     def labels(self) -> dict[str, str]:
         """The labels of this model's metrics."""
-        return _labels(self.version)
+        return {"model": self.version.model, "version": str(self.version.version)}
+
+    @contextmanager
+    def lease(self) -> Iterator["ServedModel"]:
+        """Keep the model for one request, from finding it until its answer is written."""
+        self._leases += 1
+        self._unused.clear()
+        try:
+            yield self
+        finally:
+            self._leases -= 1
+            if not self._leases:
+                self._unused.set()
+
+    async def retire(self) -> None:
+        """Return when every lease has ended and the device is done with all that was accepted.
+
+        It must not be found any more.
+        """
+        if self._leases:
+            await self._unused.wait()
+        await self.batcher.drain()
 
 
 class Catalog:
-    """The configured models, each loading, ready, or refused with a reason."""
+    """Each configured reference with the model that answers for it, or the reason why none does."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self._settings, self._metrics = settings, metrics
+        self._references, self._metrics = settings.models, metrics
         self.device = Device()
-        self.served: list[ServedModel] = []
-        self.missing = dict.fromkeys(settings.models, "loading")
         self.default = settings.default_model or settings.models[0]
-
-    async def load(self) -> None:
-        """Load every configured model; one that fails is named in `missing`, the others serve."""
-        for reference in self._settings.models:
-            try:
-                model = await self.device.call(partial(self._load, reference))
-            except Exception as error:  # whatever it is, the other models must be served
-                log.exception("%s is not served", reference)
-                self.missing[reference] = _public_reason(error)
-            else:
-                self._add(model)
-                del self.missing[reference]
+        self.answering: dict[str, ServedModel] = {}  # by configured reference
+        self.served: list[ServedModel] = []  # each once, in the configured order
+        self.missing = dict.fromkeys(settings.models, "loading")
+        # References that could not be followed to where the store has them: another version serves.
+        self.stale: dict[str, str] = {}
+        self.retiring: dict[ServedModel, asyncio.Task[None]] = {}
+        metrics.stale_references.set_function(lambda: len(self.stale))
 
     def find(self, reference: str | None) -> ServedModel:
         """Return the model that a request names: `name`, `name@version` or `name@alias`.
@@ -97,86 +107,43 @@ class Catalog:
         served = ", ".join(str(model.version) for model in self.served) or "none yet"
         raise ModelNotFound(f"No model {reference!r:.80} is served; served are: {served}.")
 
-    @property
-    def backlog_s(self) -> float:
-        """Device seconds queued over all models."""
-        return sum(model.batcher.backlog_s for model in self.served)
+    def serve(self, reference: str, model: ServedModel) -> None:
+        """Let the model answer for the reference from now on; who answers for none retires."""
+        self.answering[reference] = model
+        self.explain(reference, None)
+        before = self.served
+        answering = [self.answering[each] for each in self._references if each in self.answering]
+        self.served = list(dict.fromkeys(answering))
+        if model not in before:
+            self._enter(model)
+        for left in set(before).difference(self.served):
+            self.retiring[left] = asyncio.create_task(self._leave(left))
+
+    def explain(self, reference: str, reason: str | None) -> bool:
+        """Note why the version that the store has is not served, None if it is; say if it is news.
+
+        The reason is shown to clients.
+        """
+        known = self.missing.pop(reference, None) or self.stale.pop(reference, None)
+        if reason is not None:
+            reasons = self.stale if reference in self.answering else self.missing
+            reasons[reference] = reason
+        return reason != known
+
+    def backlog_beside_s(self, runner: Runner) -> float:
+        """Return the device seconds queued for all other models than this runner's."""
+        models = (*self.served, *self.retiring)
+        return sum(model.batcher.backlog_s for model in models if model.runner is not runner)
 
     async def drain(self) -> None:
         """Answer all that was admitted; admit nothing more."""
-        await asyncio.gather(*(model.batcher.drain() for model in self.served))
+        draining = [model.batcher.drain() for model in self.served]
+        await asyncio.gather(*draining, *self.retiring.values())
 
-    def _load(self, reference: str) -> ServedModel:
-        """Read, compile, warm up and check one version (blocking; on the device thread)."""
-        store, version = self._resolve(reference)
-        folder, manifest = store.open(version), store.manifest(version)
-        runner = Runner(
-            XlaProgram(
-                manifest.architecture,
-                manifest.preprocessing,
-                read_parameters(folder / PARAMETERS_FILE),
-            ),
-            self.device,
-            self._settings.buckets,
-            manifest.architecture.image_size,
-            on_batch=self._batch_observer(version),
-        )
-        runner.warm_up()
-        return ServedModel(
-            version=version,
-            aliases=_aliases(store, version),
-            manifest=manifest,
-            runner=runner,
-            batcher=self._batcher(runner),
-            golden_deviation=self._check_golden(version, runner, manifest, folder),
-        )
-
-    def _resolve(self, reference: str) -> tuple[ModelStore, VersionRef]:
-        """Find the version in the configured store, else among the embedded ones."""
-        if self._settings.store is not None:
-            store = ModelStore(
-                self._settings.store, cache_dir=self._settings.cache_dir.expanduser()
-            )
-            try:
-                return store, store.resolve(reference)
-            except NotFound:
-                log.info("%s is not in the store; looking among the embedded models", reference)
-        embedded = ModelStore(str(BUILTIN_ROOT))
-        return embedded, embedded.resolve(reference)
-
-    def _batcher(self, runner: Runner) -> MicroBatcher[np.ndarray, Row]:
-        batcher: MicroBatcher[np.ndarray, Row] = MicroBatcher(
-            runner,
-            max_queue_images=self._settings.max_queue_images,
-            other_backlog_s=lambda: self.backlog_s - batcher.backlog_s,
-        )
-        return batcher
-
-    def _check_golden(
-        self, version: VersionRef, runner: Runner, manifest: Manifest, folder: Path
-    ) -> float:
-        worst = golden_deviation(runner, manifest, folder)
-        if worst > self._settings.golden_tolerance:
-            msg = (
-                f"{version} does not reproduce its golden outputs on this hardware: they deviate "
-                f"by {worst:.2g}, allowed is {self._settings.golden_tolerance:.2g}"
-            )
-            raise GoldenMismatch(msg)
-        return worst
-
-    def _batch_observer(self, version: VersionRef) -> Callable[[int, int], None]:
-        images = self._metrics.batch_images.labels(**_labels(version))
-        padding = self._metrics.batch_padding_images.labels(**_labels(version))
-
-        def observe(count: int, bucket: int) -> None:
-            images.observe(count)
-            padding.inc(bucket - count)
-
-        return observe
-
-    def _add(self, model: ServedModel) -> None:
-        self.served.append(model)
+    def _enter(self, model: ServedModel) -> None:
         metrics, labels, runner = self._metrics, model.labels, model.runner
+        metrics.batch_images.labels(**labels)
+        metrics.batch_padding_images.labels(**labels)
         metrics.queue_images.labels(**labels).set_function(lambda: model.batcher.queued_images)
         metrics.backlog_s.labels(**labels).set_function(lambda: model.batcher.backlog_s)
         metrics.capacity_images_per_s.labels(**labels).set(runner.capacity_images_per_s)
@@ -194,52 +161,10 @@ class Catalog:
             model.golden_deviation,
         )
 
-
-def golden_deviation(runner: Runner, manifest: Manifest, folder: Path) -> float:
-    """Return how far the golden outputs are missed, at worst over logits, embeddings and buckets.
-
-    The images go the way of a request: decoded by the service, in batches of every bucket
-    (blocking; on the device thread). The measure is `model_store.golden.deviation`.
-    """
-    pixels = [
-        to_input(
-            decode((folder / golden.file).read_bytes(), max_pixels=2**24), manifest.preprocessing
-        )
-        for golden in manifest.golden
-    ]
-    worst = 0.0
-    for bucket in runner.buckets:
-        for start in range(0, len(pixels), bucket):
-            expected = manifest.golden[start : start + bucket]
-            rows = runner.compute(pixels[start : start + bucket], bucket)
-            for golden, row in zip(expected, rows, strict=True):
-                worst = max(
-                    worst,
-                    deviation(np.asarray(golden.logits, np.float32), row.logits_N),
-                    deviation(np.asarray(golden.embedding, np.float32), row.embedding_C),
-                )
-    return worst
-
-
-def _aliases(store: ModelStore, version: VersionRef) -> tuple[str, ...]:
-    aliases = store.aliases(version.model)
-    return tuple(sorted(name for name, number in aliases.items() if number == version.version))
-
-
-def _labels(version: VersionRef) -> dict[str, str]:
-    return {"model": version.model, "version": str(version.version)}
-
-
-def _public_reason(error: Exception) -> str:
-    """Return a reason for /readyz: the log has the whole error, with paths that stay inside."""
-    reasons: dict[type[Exception], str] = {
-        NotFound: "there is no such model or version in the store",
-        Corrupt: "a file's size or digest is not as it was published",
-        InvalidManifest: "its manifest is not one that this server understands",
-        ParameterMismatch: "its parameters do not fit its architecture",
-        StoreError: "the store could not be read",
-    }
-    if isinstance(error, GoldenMismatch):
-        return str(error)
-    known = (reason for kind, reason in reasons.items() if isinstance(error, kind))
-    return next(known, "it could not be loaded; the log says why")
+    async def _leave(self, model: ServedModel) -> None:
+        await model.retire()
+        del self.retiring[model]
+        # It may be back already, loaded anew.
+        if model.version not in [served.version for served in self.served]:
+            self._metrics.forget(model.labels)
+        log.info("%s has left: its last request is answered", model.version)

@@ -44,13 +44,13 @@ async def classify(
     timeout_ms: TimeoutMs = None,
 ) -> Response:
     """Return the most probable classes of each image, highest first."""
-    inference = await read_inference(request, query, timeout_ms)
-    k = _checked_top_k(query.top_k, inference.model.manifest.architecture.num_classes)
-    outcomes = await inference.outcomes()
-    return _encoded(
-        inference,
-        lambda: answers.classification(inference.model, outcomes, k, many=inference.intake.many),
-    )
+    async with read_inference(request, query, timeout_ms) as inference:
+        k = _checked_top_k(query.top_k, inference.model.manifest.architecture.num_classes)
+        outcomes = await inference.outcomes()
+        many = inference.intake.many
+        return _encoded(
+            inference, lambda: answers.classification(inference.model, outcomes, k, many=many)
+        )
 
 
 @router.post(
@@ -63,7 +63,8 @@ async def post_embed(
     request: Request, query: Annotated[schemas.EmbedQuery, Query()], timeout_ms: TimeoutMs = None
 ) -> Response:
     """Return the pooled pre-logits feature of each image: JSON, .npy or raw float32 by Accept."""
-    return await _embed(await read_inference(request, query, timeout_ms), query)
+    async with read_inference(request, query, timeout_ms) as inference:
+        return await _embed(inference, query)
 
 
 @router.get(
@@ -81,12 +82,13 @@ async def get_embed(
 
     A body is a convenience for curl: HTTP gives bodies of GET no meaning, and proxies may drop it.
     """
-    return await _embed(await read_inference(request, query, timeout_ms, query.image), query)
+    async with read_inference(request, query, timeout_ms, query.image) as inference:
+        return await _embed(inference, query)
 
 
 async def _embed(inference: Inference, query: schemas.EmbedQuery) -> Response:
     media_type = preferred(inference.request.headers.get("accept", JSON), (JSON, NPY, RAW))
-    headers = {"ETag": inference.etag(media_type, str(query.normalize)), "Vary": "Accept"}
+    headers = {"ETag": await inference.etag(media_type, str(query.normalize)), "Vary": "Accept"}
     if matches(inference.request.headers.get("if-none-match", ""), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     outcomes = await inference.outcomes()
@@ -108,7 +110,9 @@ async def _embed(inference: Inference, query: schemas.EmbedQuery) -> Response:
 async def list_models(request: Request) -> Response:
     """Return everything that is served, and what is configured but not served, with the reason."""
     catalog = parts_of(request).catalog
-    content = schemas.ModelList(models=describe(catalog), missing=catalog.missing)
+    content = schemas.ModelList(
+        models=describe(catalog), missing=catalog.missing, stale=catalog.stale
+    )
     return json_response(content.model_dump())
 
 

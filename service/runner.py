@@ -88,15 +88,18 @@ class Runner:
         self._shape = (image_size, image_size, 3)
         self._on_batch = on_batch
 
-    def warm_up(self) -> None:
-        """Compile every bucket and measure its latency (blocking; on the device thread)."""
+    async def warm_up(self) -> None:
+        """Measure the latency of every bucket; each was compiled before.
+
+        One call at a time, so that batches of other models run between them.
+        """
         for bucket in self.buckets:
-            self.program.compile(bucket)
-            blank = np.zeros((bucket, *self._shape), np.uint8)
-            self.program(blank)
-            self.latencies_s[bucket] = statistics.median(
-                _seconds(partial(self.program, blank)) for _ in range(WARMUP_REPEATS)
-            )
+            call = partial(self.program, np.zeros((bucket, *self._shape), np.uint8))
+            await self._device.call(call)
+            seconds = [
+                await self._device.call(partial(_seconds, call)) for _ in range(WARMUP_REPEATS)
+            ]
+            self.latencies_s[bucket] = statistics.median(seconds)
 
     @property
     def capacity_images_per_s(self) -> float:
@@ -113,15 +116,15 @@ class Runner:
 
     async def run(self, items: Sequence[np.ndarray]) -> BatchOutput[Row]:
         """Run at most the largest bucket of uint8 [H, W, 3] images as one batch."""
-        bucket = self.bucket(len(items))
+        output = await self.run_in(self.bucket(len(items)), items)
+        self._on_batch(len(items), output.bucket)
+        return output
+
+    async def run_in(self, bucket: int, items: Sequence[np.ndarray]) -> BatchOutput[Row]:
+        """Run at most `bucket` images in that bucket, and tell no observer."""
         images_BxHxWx3 = await self._device.stack(partial(self._pad, items, bucket))
         rows, device_s = await self._device.call(partial(self._timed, images_BxHxWx3, len(items)))
-        self._on_batch(len(items), bucket)
         return BatchOutput(rows=rows, device_s=device_s, bucket=bucket)
-
-    def compute(self, items: Sequence[np.ndarray], bucket: int) -> list[Row]:
-        """Run at most `bucket` images in that bucket (blocking; on the device thread)."""
-        return self._timed(self._pad(items, bucket), len(items))[0]
 
     async def canary(self) -> None:
         """Run the smallest bucket on blank pixels."""

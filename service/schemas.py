@@ -152,10 +152,15 @@ class ModelSummary(BaseModel):
 
 
 class ModelList(BaseModel):
-    """Everything that is configured: what is served, and what is not with the reason."""
+    """Everything that is configured: what is served, and what is not with the reason.
+
+    By reference, `missing` says why nothing answers, and `stale` why an older version does than
+    the store now has.
+    """
 
     models: list[ModelSummary]
     missing: dict[str, str]
+    stale: dict[str, str]
 
 
 class Health(BaseModel):

@@ -40,6 +40,12 @@ class Settings(BaseSettings):
         description="Models to serve, comma separated: name, name@version or name@alias; looked up "
         "in the store, then among the embedded ones.",
     )
+    store_poll_ms: int = Field(
+        10_000,
+        ge=0,
+        description="Pause between two looks at the store for versions that configured references "
+        "have moved to, loaded without a restart; a few small reads each. 0: never.",
+    )
     default_model: str | None = Field(
         None, description="Name that answers when a request names none; unset: the first model."
     )

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from model_store.mixer import load_mixer
+from model_store.mixer import load_state
 from model_store.preprocess import Preprocessing, normalise
 from model_store.variants import MixerConfig
 
@@ -32,7 +32,7 @@ class XlaProgram:
     ) -> None:
         self._device = device or jax.local_devices()[0]
         self._config = config
-        graph, params = nnx.split(load_mixer(config, arrays), nnx.Param)
+        graph, params = load_state(config, arrays)
         # Weights are an argument, not constants: every bucket's executable shares one copy.
         self._params = jax.device_put(params, self._device)
 

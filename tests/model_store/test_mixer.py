@@ -58,6 +58,21 @@ def test_gelu_switch_changes_the_logits_a_little() -> None:
     assert 1e-5 < relative_error(erf, tanh) < 1e-2
 
 
+@pytest.mark.parametrize("gelu", ["tanh", "erf"])
+def test_models_of_one_config_share_one_trace(gelu: Literal["tanh", "erf"]) -> None:
+    config = TINY.model_copy(update={"gelu": gelu})
+    traced = []
+
+    @nnx.jit
+    def forward(model: Mixer, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        traced.append(model.config)
+        return model(x)
+
+    for seed in range(2):
+        forward(load_mixer(config, random_arrays(config, seed)), jnp.asarray(IMAGES))
+    assert traced == [config]
+
+
 def test_without_a_key_a_call_repeats_bit_for_bit() -> None:
     model = nnx.jit(Mixer(TINY, Execution(dropout=0.5, stochastic_depth=0.5), rngs=nnx.Rngs(0)))
     first, second = model(jnp.asarray(IMAGES))[1], model(jnp.asarray(IMAGES))[1]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from service.intake import Intake, read_images
 
 CAT, DOG = b"\xff\xd8\xffcat\r\n--", b"\x89PNG dog\0\r\n"
 LIMITS = {"max_body_bytes": 10_000, "max_images": 3}
+THREADS = ThreadPoolExecutor(1)
 
 
 class Reader:
@@ -24,7 +26,7 @@ class Reader:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            self.result = await read_images(Request(scope, receive), **self.limits)
+            self.result = await read_images(Request(scope, receive), **self.limits, threads=THREADS)
         except ServiceError as error:
             self.result = error
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -81,7 +81,6 @@ def test_failed_write_ends_the_run_with_a_clear_line_and_its_last_checkpoint(
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (200, 200))
         output, _ = process.communicate()
     assert process.returncode == 1
-    checkpoints = training.run_dir / "checkpoints"
     # Whichever write came first is named; threads of tensorstore may add tracebacks of their own.
     message = rf"^trainer: .*{training.run_dir}"
     assert re.search(message, output.decode(), re.MULTILINE), output.decode()

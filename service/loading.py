@@ -1,0 +1,217 @@
+"""How a reference becomes a model that may serve: find, read, compile, warm up, and check.
+
+All of it runs beside what is served already: files and compilation on a thread of their own, and
+on the device thread one call at a time, as if each were a batch.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from model_store.checkpoint import read_parameters
+from model_store.errors import (
+    Corrupt,
+    InvalidManifest,
+    InvalidName,
+    NotFound,
+    ParameterMismatch,
+    StoreError,
+)
+from model_store.golden import deviation
+from model_store.manifest import PARAMETERS_FILE, Manifest
+from model_store.names import VersionRef, parse_reference
+from model_store.preprocess import to_input
+from model_store.store import ModelStore
+from service.batcher import MicroBatcher
+from service.images import decode
+from service.metrics import Metrics
+from service.models import Catalog, ServedModel, Stored
+from service.runner import Runner
+from service.runtimes.xla import XlaProgram
+from service.settings import Settings
+
+log = logging.getLogger("mixer.models")
+
+BUILTIN_ROOT = Path(__file__).parent.parent / "model_store" / "builtin"
+
+T = TypeVar("T")
+
+
+class GoldenMismatch(Exception):
+    """Our hardware and code do not reproduce what the version's maker computed."""
+
+
+class Loader:
+    """Finds versions and loads them, on one thread of its own."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, catalog: Catalog) -> None:
+        self._settings, self._metrics, self._catalog = settings, metrics, catalog
+        self._thread_id: int | None = None
+        self._thread = ThreadPoolExecutor(1, "load", initializer=self._remember_thread)
+        self._embedded = ModelStore(str(BUILTIN_ROOT))
+
+    async def locate(self, reference: str, served: Stored | None) -> Stored:
+        """Return the version that the reference means now.
+
+        Looked up in the configured store, else among the embedded versions. What is `served` for
+        it stays when it cannot move, or the store does not know the reference any more.
+
+        Raises:
+            StoreError: there is no such version, or the store could not be read.
+        """
+        return await self._call(partial(self._locate, reference, served))
+
+    async def aliases(self, stored: Stored) -> Mapping[str, int]:
+        """Return the version number of each alias of the version's model.
+
+        Raises:
+            StoreError: the model is gone, or the store could not be read.
+        """
+        return await self._call(partial(stored.store.aliases, stored.version.model))
+
+    async def load(self, stored: Stored) -> ServedModel:
+        """Read, compile, warm up and check one version; it knows no aliases yet.
+
+        Raises:
+            StoreError: a file is not as it was published, or the store could not be read.
+            GoldenMismatch: the golden outputs are not reproduced.
+        """
+        folder, manifest = await self._call(partial(_read, stored))
+        program = await self._call(partial(_program, folder, manifest))
+        runner = Runner(
+            program,
+            self._catalog.device,
+            self._settings.buckets,
+            manifest.architecture.image_size,
+            on_batch=self._batch_observer(stored.version),
+        )
+        for bucket in runner.buckets:
+            await self._call(partial(program.compile, bucket))
+        await runner.warm_up()
+        pixels = await self._call(partial(_golden_pixels, folder, manifest))
+        return ServedModel(
+            stored=stored,
+            manifest=manifest,
+            runner=runner,
+            batcher=MicroBatcher(
+                runner,
+                max_queue_images=self._settings.max_queue_images,
+                other_backlog_s=partial(self._catalog.backlog_beside_s, runner),
+            ),
+            golden_deviation=await self._check_golden(stored.version, runner, manifest, pixels),
+        )
+
+    def is_this_thread(self) -> bool:
+        """Say whether the caller runs on the loading thread."""
+        return threading.get_ident() == self._thread_id
+
+    def close(self) -> None:
+        """End the thread without waiting for what it is doing."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _call(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+    def _remember_thread(self) -> None:
+        self._thread_id = threading.get_ident()
+
+    @cached_property
+    def _store(self) -> ModelStore | None:
+        root, cache_dir = self._settings.store, self._settings.cache_dir
+        return None if root is None else ModelStore(root, cache_dir=cache_dir.expanduser())
+
+    def _locate(self, reference: str, served: Stored | None) -> Stored:
+        _, selector = parse_reference(reference)
+        if served is not None and isinstance(selector, int):
+            return served
+        if self._store is not None:
+            try:
+                return Stored(self._store, self._store.resolve(reference))
+            except NotFound:
+                if served is None:
+                    log.info("%s is not in the store; looking among the embedded", reference)
+        return served or Stored(self._embedded, self._embedded.resolve(reference))
+
+    def _batch_observer(self, version: VersionRef) -> Callable[[int, int], None]:
+        metrics, labels = self._metrics, {"model": version.model, "version": str(version.version)}
+
+        def observe(count: int, bucket: int) -> None:
+            metrics.batch_images.labels(**labels).observe(count)
+            metrics.batch_padding_images.labels(**labels).inc(bucket - count)
+
+        return observe
+
+    async def _check_golden(
+        self, version: VersionRef, runner: Runner, manifest: Manifest, pixels: list[np.ndarray]
+    ) -> float:
+        worst = await golden_deviation(runner, manifest, pixels)
+        if worst > self._settings.golden_tolerance:
+            msg = (
+                f"{version} does not reproduce its golden outputs on this hardware: they deviate "
+                f"by {worst:.2g}, allowed is {self._settings.golden_tolerance:.2g}"
+            )
+            raise GoldenMismatch(msg)
+        return worst
+
+
+async def golden_deviation(runner: Runner, manifest: Manifest, pixels: list[np.ndarray]) -> float:
+    """Return how far the golden outputs are missed, at worst over logits, embeddings and buckets.
+
+    `pixels` are the golden images as uint8 [H, W, 3]; they run in batches of every bucket. The
+    measure is `model_store.golden.deviation`.
+    """
+    worst = 0.0
+    for bucket in runner.buckets:
+        for start in range(0, len(pixels), bucket):
+            expected = manifest.golden[start : start + bucket]
+            output = await runner.run_in(bucket, pixels[start : start + bucket])
+            for golden, row in zip(expected, output.rows, strict=True):
+                worst = max(
+                    worst,
+                    deviation(np.asarray(golden.logits, np.float32), row.logits_N),
+                    deviation(np.asarray(golden.embedding, np.float32), row.embedding_C),
+                )
+    return worst
+
+
+def is_transient(error: Exception) -> bool:
+    """Say whether the same version may load when tried again: the store could not be read."""
+    return type(error) in (StoreError, NotFound)
+
+
+def public_reason(error: Exception) -> str:
+    """Return a reason for clients: the log has the whole error, with paths that stay inside."""
+    reasons: dict[type[Exception], str] = {
+        NotFound: "there is no such model or version in the store",
+        Corrupt: "a file's size or digest is not as it was published",
+        InvalidManifest: "its manifest is not one that this server understands",
+        InvalidName: "it is not of the form name, name@version or name@alias",
+        ParameterMismatch: "its parameters do not fit its architecture",
+        StoreError: "the store could not be read",
+    }
+    if isinstance(error, GoldenMismatch):
+        return str(error)
+    known = (reason for kind, reason in reasons.items() if isinstance(error, kind))
+    return next(known, "it could not be loaded; the log says why")
+
+
+def _read(stored: Stored) -> tuple[Path, Manifest]:
+    return stored.store.open(stored.version), stored.store.manifest(stored.version)
+
+
+def _program(folder: Path, manifest: Manifest) -> XlaProgram:
+    arrays = read_parameters(folder / PARAMETERS_FILE)
+    return XlaProgram(manifest.architecture, manifest.preprocessing, arrays)
+
+
+def _golden_pixels(folder: Path, manifest: Manifest) -> list[np.ndarray]:
+    """Return the golden images as the service's own decoder makes them of the files."""
+    files = [(folder / golden.file).read_bytes() for golden in manifest.golden]
+    return [to_input(decode(file, max_pixels=2**24), manifest.preprocessing) for file in files]
