@@ -1,10 +1,11 @@
 """A catalog that follows a real store, without the HTTP around it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from service.reload import Watcher
 from service.settings import load_settings
 from tests.models import TINY, random_checkpoint
 
+TIMEOUT_S = 600  # only ends what hangs
 SMALL = TINY.model_copy(update={"depth": 1})  # compiled in half the time
 
 
@@ -86,3 +88,7 @@ def misremembered(seed: int) -> Checkpoint:
     wrong = first.model_copy(update={"logits": (first.logits[0] + 0.5, *first.logits[1:])})
     manifest = whole.manifest.model_copy(update={"golden": (wrong, *rest)})
     return Checkpoint(manifest, whole.files)
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, TIMEOUT_S))
