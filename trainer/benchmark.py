@@ -139,7 +139,7 @@ def run_all(rows: tuple[Benchmark, ...] = ROWS) -> None:
                 *(f"{row.gflop_per_second:.0f}", f"{row.mfu:.0%}"),
                 *(f"{row.data_wait_share:.1%}", f"{row.peak_memory_gib:.1f}"),
             )
-    Console().print(table)
+    Console(width=100).print(table)
 
 
 def _in_own_process(benchmark: Benchmark, folder: Path) -> Row:
