@@ -4,12 +4,14 @@ RGB picture -> resize -> central crop -> uint8 [H, W, 3] on the host; then uint8
 input range on the device, inside the compiled function.
 """
 
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-import jax
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:  # who only reads a Preprocessing need not load jax
+    import jax
 
 _FILTERS = {
     "area": Image.Resampling.BOX,
@@ -17,7 +19,7 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 
-Array = TypeVar("Array", np.ndarray, jax.Array)
+Array = TypeVar("Array", np.ndarray, "jax.Array")
 
 
 class Preprocessing(BaseModel):

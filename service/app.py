@@ -36,7 +36,6 @@ from service.parts import Parts
 from service.pipeline import Pipeline
 from service.reload import Watcher
 from service.routes import router
-from service.runtimes.xla import on_compilation
 from service.schemas import Problem
 from service.settings import Settings
 
@@ -110,9 +109,10 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    loader = Loader(parts.settings, parts.metrics, parts.catalog)
+    loader = Loader(
+        parts.settings, parts.metrics, parts.catalog, lambda: _count_compilation(parts, loader)
+    )
     watcher = Watcher(parts.settings, parts.catalog, loader)
-    on_compilation(lambda: _count_compilation(parts, loader))
     parts.metrics.build_info.info(
         {name: importlib.metadata.version(name) for name in ("mixer-serve", "jax", "flax")}
     )

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.contract.asking import multipart
-from tests.contract.holding import eventually, gate
+from tests.contract.holding import eventually, gate, slowed
 from tests.contract.metering import OPENMETRICS, Meter, families, open_families, samples
 from tests.contract.pictures import encoded, picture
 from tests.service.live import LiveServer
@@ -206,7 +206,7 @@ def test_queue_and_backlog_rise_with_the_work_and_fall_to_zero(tight: LiveServer
 def test_refusals_are_counted_by_reason(tight: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     client, meter = tight.client, Meter(tight.client)
     runner = tight.parts.catalog.served[0].runner
-    monkeypatch.setattr(runner, "latencies_s", dict.fromkeys(runner.buckets, 1000.0))
+    monkeypatch.setattr(runner, "curve", slowed(runner.curve))
     client.post("/classify", content=IMAGE, headers={"X-Request-Timeout-Ms": "60000"})
     assert meter.moved("mixer_rejected_total", reason="deadline_unreachable") == 1
     monkeypatch.undo()
