@@ -34,13 +34,15 @@ class Container:
     """What an image file's header says, and the file without its metadata.
 
     `width` and `height` are in pixels, before any orientation is applied. `exif` is the TIFF
-    structure of the EXIF block, empty when there is none.
+    structure of the EXIF block, empty when there is none. `reducible` pixels are coded as blocks of
+    frequencies, of which a decoder can take the low ones alone.
     """
 
     width: int
     height: int
     exif: bytes
     pixels: bytes
+    reducible: bool = False
 
 
 def inspect(data: bytes, format_: Format) -> Container:
@@ -61,19 +63,19 @@ _JPEG_METADATA = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
 
 
 def _jpeg(data: bytes) -> Container:
-    width, height, exif = 0, 0, b""
-    kept = [data[:2]]
-    segments = _jpeg_segments(data)
+    width, height, exif, reducible = 0, 0, b"", False
+    kept, segments = [data[:2]], _jpeg_segments(data)
     for marker, start, end in segments:
         if marker in _SIZE_SEGMENTS:
             height, width = struct.unpack_from(">HH", data, start + 5)
+            reducible = marker & 3 != 3  # SOF3, 7, 11 and 15 are lossless
         elif marker == _APP1 and data.startswith(b"Exif\0\0", start + 4):
             exif = exif or data[start + 10 : end]
         if marker not in _JPEG_METADATA:
             kept.append(data[start:end])
         if marker == _SOS:
             _check_jpeg_scans(data, end, segments)
-            return Container(width, height, exif, b"".join([*kept, data[end:]]))
+            return Container(width, height, exif, b"".join([*kept, data[end:]]), reducible)
     raise ImageTruncated("The JPEG data end before its first scan.")
 
 
