@@ -90,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
             ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
             metrics,
             settings.max_image_pixels,
+            settings.decode_scaling,
         ),
         fetcher=UrlFetcher(
             settings.url_allow,

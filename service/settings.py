@@ -90,6 +90,12 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         50_000_000, gt=0, description="Largest image by its header, before a pixel is decoded."
     )
+    decode_scaling: bool = Field(
+        True,
+        description="Decode large JPEGs at 1/2, 1/4 or 1/8 where that leaves four pixels a side "
+        "for each one of the resized picture; an answer changes as little as by saving the photo "
+        "once more at quality 95. Not with the area filter.",
+    )
     max_images: int = Field(64, gt=0, description="Most images in one request.")
     default_timeout_ms: int = Field(
         30_000, gt=0, description="Deadline of requests that send no X-Request-Timeout-Ms."
