@@ -77,8 +77,8 @@ def build_step(
     layout = layout or Layout(config.compute)
     slices = _slices(config)
     optimiser = make_optimiser(config.optimiser, total_steps)
-    state = _initial_state(config, build, optimiser, layout, start)
     gradients = partial(_gradients, jax.value_and_grad(_objective(config, build), has_aux=True))
+    state = _initial_state(config, build, optimiser, layout, start)
     key = jax.random.key(config.seed)
 
     def step(

@@ -8,7 +8,7 @@ from flax import nnx
 from model_store.layers import Execution
 from model_store.mixer import Mixer
 from model_store.variants import MixerConfig
-from tests.trainer.networks.tiny import forward, random_images, randomise
+from tests.trainer.networks.tiny import drawn, forward, random_images
 from trainer.networks import PyramidMixer, parameter_count
 from trainer.networks.pyramid import ReducingBlock, grid_sides
 
@@ -25,13 +25,21 @@ CONFIG = MixerConfig(
 IMAGES = random_images(12, batch=2)
 
 
+def reducing_block(before: int, after: int) -> ReducingBlock:
+    grids = (before, after)
+    return drawn(lambda: ReducingBlock(CONFIG, Execution(), 0.0, nnx.Rngs(0), grids=grids))
+
+
 def test_chosen_blocks_leave_fewer_tokens() -> None:
-    network = PyramidMixer(CONFIG, tokens_after={0: 9, 2: 1}, rngs=nnx.Rngs(0))
-    x_BxSxC = jnp.ones((2, 36, 5))
     shapes = []
-    for block in network.blocks:
-        x_BxSxC = block(x_BxSxC, None)
-        shapes.append(x_BxSxC.shape)
+
+    def stages() -> None:
+        x_BxSxC = jnp.ones((2, 36, 5))
+        for block in PyramidMixer(CONFIG, tokens_after={0: 9, 2: 1}, rngs=nnx.Rngs(0)).blocks:
+            x_BxSxC = block(x_BxSxC, None)
+            shapes.append(x_BxSxC.shape)
+
+    nnx.eval_shape(stages)
     assert shapes == [(2, 9, 5), (2, 9, 5), (2, 1, 5)]
 
 
@@ -47,15 +55,15 @@ def test_token_mlps_shrink_with_the_tokens() -> None:
 
 @pytest.mark.parametrize("tokens_after", [{}, {0: 36, 2: 36}])
 def test_where_no_token_is_dropped_it_is_the_mixer(tokens_after: Mapping[int, int]) -> None:
-    base = randomise(Mixer(CONFIG, rngs=nnx.Rngs(0)))
-    network = PyramidMixer(CONFIG, tokens_after=tokens_after, rngs=nnx.Rngs(1))
+    base = drawn(lambda: Mixer(CONFIG, rngs=nnx.Rngs(0)))
+    network = drawn(lambda: PyramidMixer(CONFIG, tokens_after=tokens_after, rngs=nnx.Rngs(1)))
     nnx.update(network, nnx.state(base))
     np.testing.assert_allclose(forward(network, IMAGES), forward(base, IMAGES), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("before", "after"), [(6, 3), (6, 2), (6, 1)])
 def test_the_skip_averages_each_neighbourhood(before: int, after: int) -> None:
-    block = ReducingBlock(CONFIG, Execution(), 0.0, nnx.Rngs(0), grids=(before, after))
+    block = reducing_block(before, after)
     tokens_BxSxC = np.random.default_rng(0).standard_normal((2, before**2, 5)).astype(np.float32)
     grid = tokens_BxSxC.reshape(2, before, before, 5)
     n = before // after
@@ -69,7 +77,7 @@ def test_the_skip_averages_each_neighbourhood(before: int, after: int) -> None:
 
 
 def test_the_token_mlp_sees_every_token_that_it_drops() -> None:
-    block = randomise(ReducingBlock(CONFIG, Execution(), 0.0, nnx.Rngs(0), grids=(6, 2)))
+    block = reducing_block(6, 2)
     tokens_1xSxC = np.random.default_rng(0).standard_normal((1, 36, 5)).astype(np.float32)
     before = np.asarray(block(jnp.asarray(tokens_1xSxC), None))
     tokens_1xSxC[0, 35, 0] += 1

@@ -4,7 +4,7 @@ import pytest
 from flax import nnx
 
 from model_store.layers import Execution
-from tests.trainer.networks.tiny import randomise
+from tests.trainer.networks.tiny import drawn
 from trainer.networks import ResNet, ResNetConfig, parameter_count
 from trainer.networks.resnet import ResNetBlock, StandardisedConv, group_norm
 
@@ -31,7 +31,7 @@ def naive_convolution(
 
 @pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (1, 2)])
 def test_filters_are_standardised_and_borders_padded_with_zeros(size: int, stride: int) -> None:
-    conv = StandardisedConv((4, 5), size, Execution(), nnx.Rngs(0), stride=stride)
+    conv = drawn(lambda: StandardisedConv((4, 5), size, Execution(), nnx.Rngs(0), stride=stride))
     conv.kernel[...] = conv.kernel[...] + 2.0
     x_HxWxI = np.random.default_rng(0).standard_normal((7, 7, 4)).astype(np.float32)
     wanted = naive_convolution(x_HxWxI, np.asarray(conv.kernel[...]), stride=stride)
@@ -40,16 +40,16 @@ def test_filters_are_standardised_and_borders_padded_with_zeros(size: int, strid
 
 
 def test_stages_halve_the_side_and_double_the_channels() -> None:
-    network = ResNet(CONFIG, rngs=nnx.Rngs(0))
     shapes = []
 
-    def stages(network: ResNet) -> None:
+    def stages() -> None:
+        network = ResNet(CONFIG, rngs=nnx.Rngs(0))
         x = network.stem(jnp.zeros((2, 13, 13, 3)))
         for block in network.blocks:
             x = block(x, None)
             shapes.append(x.shape[1:])
 
-    nnx.eval_shape(stages, network)
+    nnx.eval_shape(stages)
     stages_wanted = [(13, 13, 6), (7, 7, 12), (4, 4, 24)]
     assert shapes == [shape for shape in stages_wanted for _ in range(2)]
 
@@ -67,14 +67,14 @@ def test_parameters_are_those_of_its_parts() -> None:
 
 
 def test_a_block_whose_last_convolution_is_flat_is_its_skip() -> None:
-    block = randomise(ResNetBlock((6, 6), 1, Execution(), 0.0, nnx.Rngs(0)))
+    block = drawn(lambda: ResNetBlock((6, 6), 1, Execution(), 0.0, nnx.Rngs(0)))
     block.conv_1.kernel[...] = jnp.ones_like(block.conv_1.kernel[...])
     x = np.random.default_rng(0).standard_normal((2, 5, 5, 6)).astype(np.float32)
     assert np.array_equal(block(jnp.asarray(x), None), x)
 
 
 def test_where_the_shape_changes_the_skip_is_projected_after_norm_and_relu() -> None:
-    block = randomise(ResNetBlock((6, 10), 2, Execution(), 0.0, nnx.Rngs(0)))
+    block = drawn(lambda: ResNetBlock((6, 10), 2, Execution(), 0.0, nnx.Rngs(0)))
     block.conv_1.kernel[...] = jnp.ones_like(block.conv_1.kernel[...])
     x = jnp.asarray(np.random.default_rng(0).standard_normal((2, 5, 5, 6)), jnp.float32)
     assert block.projection is not None

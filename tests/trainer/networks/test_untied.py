@@ -10,9 +10,9 @@ from model_store.variants import variant_config
 from tests.trainer.networks.tiny import (
     CONFIG,
     copy_all_but_token_mixing,
+    drawn,
     forward,
     random_images,
-    randomise,
     token_mlp,
 )
 from trainer.networks import UntiedMixer, parameter_count
@@ -24,8 +24,8 @@ def untied_mlp(dropout: float = 0.0) -> UntiedMlp:
 
 
 def test_equal_copies_are_the_tied_mixer() -> None:
-    tied = randomise(Mixer(CONFIG, rngs=nnx.Rngs(0)))
-    untied = UntiedMixer(CONFIG, rngs=nnx.Rngs(1))
+    tied = drawn(lambda: Mixer(CONFIG, rngs=nnx.Rngs(0)))
+    untied = drawn(lambda: UntiedMixer(CONFIG, rngs=nnx.Rngs(1)))
     copy_all_but_token_mixing(tied, untied)
     for old, new in zip(tied.blocks, untied.blocks, strict=True):
         assert isinstance(new.token_mixing, UntiedMlp)
@@ -46,7 +46,7 @@ def test_each_channel_has_an_mlp_of_its_own() -> None:
     assert bias_CxS is not None
     bias_CxS[...] = bias_CxS[...].at[4].add(1.0)
     change = np.asarray(mixing(x_BxCxS, None))[0] - before
-    np.testing.assert_allclose(change, np.where(np.arange(6) == 4, 1.0, 0.0)[:, None], atol=1e-6)
+    np.testing.assert_allclose(change, np.eye(6)[4][:, None] * np.ones(16), atol=1e-6)
 
 
 def test_kernels_start_with_the_variance_of_the_tied_ones() -> None:

@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from model_store.layers import Execution
-from tests.trainer.networks.tiny import VIT, forward, random_images, randomise
+from tests.trainer.networks.tiny import VIT, drawn, forward, random_images
 from trainer.networks import VisionTransformer, VitConfig, parameter_count
 from trainer.networks.vit import VitBlock
 
@@ -46,7 +46,7 @@ def permute_patches(images: np.ndarray, order_S: np.ndarray) -> np.ndarray:
 
 def test_positions_alone_tell_the_order_of_the_patches() -> None:
     order_S = np.random.default_rng(0).permutation(16)
-    network = randomise(VisionTransformer(VIT, rngs=nnx.Rngs(0)))
+    network = drawn(lambda: VisionTransformer(VIT, rngs=nnx.Rngs(0)))
     plain = forward(network, IMAGES)
     patches_moved = forward(network, permute_patches(IMAGES, order_S))
     network.positions_SxC[...] = network.positions_SxC[...][order_S]
@@ -84,14 +84,14 @@ def block_in_float64(block: VitBlock, x_SxC: np.ndarray) -> np.ndarray:
 
 
 def test_a_block_agrees_with_its_formula_in_float64() -> None:
-    block = randomise(VitBlock(VIT, Execution(), 0.0, nnx.Rngs(0)))
+    block = drawn(lambda: VitBlock(VIT, Execution(), 0.0, nnx.Rngs(0)))
     x_SxC = np.random.default_rng(1).standard_normal((16, 6))
     found = np.asarray(block(jnp.asarray(x_SxC[None], jnp.float32), None))[0]
     np.testing.assert_allclose(found, block_in_float64(block, x_SxC), rtol=1e-4, atol=1e-5)
 
 
 def test_a_block_that_is_always_dropped_is_its_skip() -> None:
-    block = randomise(VitBlock(VIT, Execution(), 1.0, nnx.Rngs(0)))
+    block = drawn(lambda: VitBlock(VIT, Execution(), 1.0, nnx.Rngs(0)))
     x_BxSxC = jnp.ones((2, 16, 6))
     assert np.array_equal(block(x_BxSxC, jax.random.key(0)), x_BxSxC)
 

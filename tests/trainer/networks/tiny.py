@@ -1,13 +1,14 @@
 """One tiny network of each kind, with no two dimensions alike, and ways to set its parameters."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from model_store.layers import Execution, Mlp
+from model_store.layers import Mlp
 from model_store.mixer import Mixer, MixerBlock
 from model_store.variants import MixerConfig
 from trainer.networks import (
@@ -57,19 +58,22 @@ def random_images(size: int, batch: int, seed: int = 1) -> np.ndarray:
     return rng.uniform(-1, 1, (batch, size, size, 3)).astype(np.float32)
 
 
-def randomise(network: Module, seed: int = 0) -> Module:
-    """Give every parameter random values, norms, biases and head included."""
+def drawn(build: Callable[[], Module], seed: int = 0) -> Module:
+    """Build a module with a random value in every parameter, norms, biases and head included.
+
+    Its own initial values are not computed: compiling that takes longer than all else here.
+    """
     rng = np.random.default_rng(seed)
+    graph, shapes = nnx.split(nnx.eval_shape(build))
 
-    def draw(path: tuple[object, ...], variable: nnx.Variable[jax.Array]) -> None:
-        shape = variable.shape
-        scale = 1 / np.sqrt(np.prod(shape[:-1])) if path[-1] == "kernel" else 0.3
-        centre = 1 if path[-1] == "scale" else 0
-        variable[...] = (rng.standard_normal(shape) * scale + centre).astype(np.float32)
+    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        name = path[-2].key
+        scale = 1 / np.sqrt(np.prod(leaf.shape[:-1])) if name == "kernel" else 0.3
+        values = rng.standard_normal(leaf.shape) * scale + (name == "scale")
+        return jnp.asarray(values, jnp.float32)
 
-    for path, variable in nnx.to_flat_state(nnx.state(network, nnx.Param)):
-        draw(path, variable)
-    return network
+    module: Module = nnx.merge(graph, jax.tree_util.tree_map_with_path(draw, shapes))
+    return module
 
 
 def copy_all_but_token_mixing(source: Mixer, target: Mixer) -> None:
@@ -78,7 +82,8 @@ def copy_all_but_token_mixing(source: Mixer, target: Mixer) -> None:
     def copy(source: nnx.Module, target: nnx.Module) -> None:
         nnx.update(target, nnx.state(source))
 
-    assert source.head is not None and target.head is not None
+    assert source.head is not None
+    assert target.head is not None
     copy(source.stem, target.stem)
     copy(source.pre_head_layer_norm, target.pre_head_layer_norm)
     copy(source.head, target.head)
@@ -94,7 +99,17 @@ def token_mlp(block: MixerBlock) -> Mlp:
     return block.token_mixing
 
 
-def forward(network: Callable[..., tuple[jax.Array, jax.Array]], images: np.ndarray) -> np.ndarray:
-    """Return the logits and features of the images, side by side, from one compiled call."""
-    logits, features = nnx.jit(lambda model, x: model(x))(network, images)
-    return np.concatenate([logits, features], axis=1)
+@nnx.jit
+def _call(
+    network: Callable[..., tuple[jax.Array, jax.Array]], images: jax.Array, key: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    return network(images, key)
+
+
+def forward(
+    network: Callable[..., tuple[jax.Array, jax.Array]],
+    images: np.ndarray,
+    key: jax.Array | None = None,
+) -> np.ndarray:
+    """Return the logits and features of the images, side by side."""
+    return np.concatenate(_call(network, jnp.asarray(images), key), axis=1)
