@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from model_store.enlarge import enlarge, enlarged_config, enlargement_factor, with_new_head
 from model_store.importers.npz import read_npz, write_npz
 from model_store.importers.timm import read_timm, write_timm
-from model_store.mixer import Execution, Mixer, load_mixer, named_parameters
+from model_store.layers import Execution
+from model_store.mixer import Mixer, load_mixer, named_parameters
 from model_store.parameters import parameter_shapes
 from model_store.preprocess import Preprocessing, normalise, to_input
 from model_store.ridge import (
