@@ -11,7 +11,8 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from model_store.mixer import Execution, load_state
+from model_store.layers import Execution
+from model_store.mixer import load_state
 from model_store.preprocess import Preprocessing, normalise
 from model_store.variants import MixerConfig
 from service.runtimes.program import Precision
