@@ -16,11 +16,12 @@ from loadtest import slo
 
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
+RESULTS = ("mix_stats.csv", "tally.json", "mix.html")
 _READY = re.compile(r"ready: open (http://\S+)/docs")
 
 
 class NotStarted(Exception):
-    """The service did not become ready; the message says where its log is."""
+    """The service or Locust did not come up; the message says where its log is."""
 
 
 @contextmanager
@@ -58,8 +59,23 @@ def locust_command(url: str, out: Path, *, users: int, run_time_s: int, shape: s
         *("--host", url, "--users", str(users), "--run-time", f"{run_time_s}s", "--shape", shape),
         *("--csv", str(out / "mix"), "--html", str(out / "mix.html")),
         *("--tally", str(out / "tally.json"), "--only-summary", "--loglevel", "WARNING"),
-        "--skip-log-setup",
     ]
+
+
+def _run_locust(url: str, options: argparse.Namespace) -> None:
+    command = locust_command(
+        url,
+        options.out,
+        users=options.users,
+        run_time_s=options.run_time_s,
+        shape=options.shape,
+    )
+    log = options.out / "locust.log"
+    with log.open("wb") as output:
+        code = subprocess.run(command, stdout=output, stderr=output, check=False).returncode  # noqa: S603  our own
+    # 1: a request failed, which the objectives judge.
+    if code not in (0, 1):
+        raise NotStarted(f"Locust ended with {code}; its log is {log}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,19 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--objectives", type=Path, default=slo.OBJECTIVES)
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
+    for name in RESULTS:  # so that no earlier run is judged in place of this one
+        (options.out / name).unlink(missing_ok=True)
     try:
         with service(options.out / "service.log") as url:
             print(f"{options.users} users for {options.run_time_s} s at {url}", flush=True)
-            command = locust_command(
-                url,
-                options.out,
-                users=options.users,
-                run_time_s=options.run_time_s,
-                shape=options.shape,
-            )
-            with (options.out / "locust.log").open("wb") as output:
-                # Locust exits with 1 when a request failed, which the objectives judge.
-                subprocess.run(command, stdout=output, stderr=output, check=False)
+            _run_locust(url, options)
     except NotStarted as error:
         print(f"loadtest: {error}", file=sys.stderr)
         return 2
