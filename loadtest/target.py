@@ -53,7 +53,7 @@ def read_target(url: str, *, allow_remote: bool = False) -> Target:
     address = str(found[0][4][0])
     if not allow_remote and not ipaddress.ip_address(address).is_loopback:
         raise NotAllowed(
-            f"{parts.hostname} ({address}) is not this machine; --allow-remote sends load to it"
+            f"{parts.hostname} ({address}) is not this machine; it needs --allow-remote"
         )
     query = f"?{parts.query}" if parts.query else ""
     return Target(address, port, parts.netloc, (parts.path or "/") + query)

@@ -19,7 +19,7 @@ def test_names_are_resolved() -> None:
 
 def test_other_machines_need_permission() -> None:
     # 192.0.2.0/24 is nobody's: RFC 5737.
-    with pytest.raises(NotAllowed, match="not this machine; --allow-remote"):
+    with pytest.raises(NotAllowed, match="not this machine; it needs --allow-remote"):
         read_target("http://192.0.2.7/classify")
     assert read_target("http://192.0.2.7/classify", allow_remote=True).address == "192.0.2.7"
 
