@@ -50,7 +50,8 @@ def read_target(url: str, *, allow_remote: bool = False) -> Target:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise NotAllowed(f"the host of {url!r} is not known: {error.strerror}") from error
-    address = str(found[0][4][0])
+    # IPv4 first: `localhost` is both, and the service listens on 127.0.0.1 by default.
+    address = str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
     if not allow_remote and not ipaddress.ip_address(address).is_loopback:
         raise NotAllowed(
             f"{parts.hostname} ({address}) is not this machine; it needs --allow-remote"

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlsplit
 
-import numpy as np
 from gevent.pool import Pool
 from locust import FastHttpUser, between, task
+from locust.contrib.fasthttp import ResponseContextManager
 
-from loadtest.faults import embedding_fault, predictions_fault, similarity_fault
+from loadtest.faults import embedding_fault, feature_fault, predictions_fault, similarity_fault
 from loadtest.hostile import attacks, leave, send, upload_slowly
 from loadtest.pictures import draw_pictures
 
@@ -42,10 +42,7 @@ class ClassifyUser(FastHttpUser):
             name="POST /classify",
             catch_response=True,
         ) as answer:
-            if answer.status_code != 200:
-                answer.failure(f"status {answer.status_code}")
-            elif (fault := predictions_fault(answer.json(), DEFAULT_TOP_K)) is not None:
-                answer.failure(fault)
+            _check(answer, lambda content: predictions_fault(content, DEFAULT_TOP_K))
 
 
 class EmbedUser(FastHttpUser):
@@ -64,10 +61,7 @@ class EmbedUser(FastHttpUser):
             name="POST /embed",
             catch_response=True,
         ) as answer:
-            if answer.status_code != 200:
-                answer.failure(f"status {answer.status_code}")
-            elif (fault := embedding_fault(answer.json())) is not None:
-                answer.failure(fault)
+            _check(answer, embedding_fault)
 
 
 class FewShotUser(FastHttpUser):
@@ -85,12 +79,12 @@ class FewShotUser(FastHttpUser):
         began_s = time.perf_counter()
         features = Pool(len(order)).map(self._embed, order)
         elapsed_ms = (time.perf_counter() - began_s) * 1e3
-        if any(feature is None for feature in features):
-            return  # each of those has failed under its own name
-        fault = similarity_fault(np.stack(features), order)
+        whole = [feature for feature in features if feature is not None]
+        complete = len(whole) == len(order)
+        fault = similarity_fault(whole, order) if complete else "a picture failed"
         _report(self, "few-shot burst", elapsed_ms, fault)
 
-    def _embed(self, index: int) -> np.ndarray | None:
+    def _embed(self, index: int) -> bytes | None:
         with self.client.post(
             "/embed?normalize=true",
             data=PICTURES[index],
@@ -98,10 +92,8 @@ class FewShotUser(FastHttpUser):
             name="POST /embed (burst)",
             catch_response=True,
         ) as answer:
-            if answer.status_code != 200:
-                answer.failure(f"status {answer.status_code}")
-                return None
-            return np.frombuffer(answer.content, "<f4")
+            content: bytes = answer.content
+            return content if _check(answer, feature_fault) else None
 
 
 class HostileUser(FastHttpUser):
@@ -144,6 +136,14 @@ class HostileUser(FastHttpUser):
         finally:
             connection.close()
         _report(self, name, (time.perf_counter() - began_s) * 1e3, fault)
+
+
+def _check(answer: ResponseContextManager, fault_of: Callable[[bytes], str | None]) -> bool:
+    good = answer.status_code == 200
+    fault = fault_of(answer.content) if good else f"status {answer.status_code}"
+    if fault is not None:
+        answer.failure(fault)
+    return fault is None
 
 
 def _report(user: FastHttpUser, name: str, elapsed_ms: float, fault: str | None) -> None:

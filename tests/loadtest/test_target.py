@@ -14,7 +14,12 @@ def test_defaults() -> None:
 
 
 def test_names_are_resolved() -> None:
-    assert read_target("http://localhost:99/").address in {"127.0.0.1", "::1"}
+    assert read_target("http://localhost:99/").address == "127.0.0.1"
+
+
+def test_an_address_of_the_sixth_version() -> None:
+    target = read_target("http://[::1]:99/")
+    assert (target.address, target.authority) == ("::1", "[::1]:99")
 
 
 def test_other_machines_need_permission() -> None:
