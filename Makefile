@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PARITY := .venv-parity
+LOADTEST := .venv-loadtest
 
-.PHONY: help serve check format test parity bench-train lock clean
+.PHONY: help serve check format test parity bench-train loadtest lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -45,7 +46,7 @@ LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strat
   --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) $(PARITY) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(LOADTEST) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -68,4 +69,14 @@ $(PARITY)/installed: locks/parity.txt
 	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
 	  -r locks/parity.txt
+	@touch $@
+
+loadtest: $(LOADTEST)/installed ## two minutes of mixed users, judged by loadtest/objectives.toml
+	$(LOADTEST)/bin/python -m loadtest.mix
+
+# An environment of its own, because Locust brings gevent.
+$(LOADTEST)/installed: pyproject.toml
+	@echo "installing the service and Locust into $(LOADTEST)"
+	$(PYTHON) -m venv $(LOADTEST)
+	$(LOADTEST)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[loadtest]'
 	@touch $@
