@@ -52,7 +52,7 @@ class Study(ABC):
     optimiser: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig(learning_rate=2e-3, warmup_steps=60)
     )
-    evaluated_images: int = 5000
+    evaluated_images: int = 2500
     """At most so many images of train, and of test, are evaluated."""
 
     @abstractmethod

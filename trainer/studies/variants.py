@@ -37,7 +37,7 @@ class VariantsStudy(Study):
         "for little loss."
     )
 
-    steps: int = 2000
+    steps: int = 1000
     groups: int = 2
     """Groups of channels of the two grouped Mixers."""
     pyramid_block: int = 1
