@@ -3,7 +3,6 @@
 import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +17,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import answers
+from service.decoders import Decoders
 from service.documentation import ANY_PROBLEM
 from service.errors import (
     BadRequest,
@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         catalog=catalog,
         health=HealthChecks(catalog, settings, metrics),
         pipeline=Pipeline(
-            ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
+            Decoders(settings.decode_threads),
             metrics,
             settings.max_image_pixels,
             settings.decode_scaling,
@@ -134,7 +134,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await parts.fetcher.close()
-        parts.pipeline.decoders.shutdown(wait=False, cancel_futures=True)
+        parts.pipeline.decoders.close()
         loader.close()
         parts.catalog.device.close()
 

@@ -39,6 +39,10 @@ Item = TypeVar("Item")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Result = TypeVar("Result")
 
+# Of an estimated wait, what is kept free for the estimate's error: nearly all who are admitted
+# against a deadline shall meet it, and a full queue is as long as the deadlines allow anyway.
+MARGIN = 0.25
+
 # Share of the newest batch in the running mean of how much slower batches are than measured.
 PACE_WEIGHT = 0.1
 
@@ -143,8 +147,12 @@ class MicroBatcher(Generic[Item, Result]):
         return self._backlog_s()
 
     @contextmanager
-    def admit(self, images: int, deadline: float | None) -> Iterator[None]:
+    def admit(
+        self, images: int, deadline: float | None, *, preparation_s: float = 0.0
+    ) -> Iterator[None]:
         """Hold `images` places from before decoding until the request is answered.
+
+        They are expected to be submitted in `preparation_s`.
 
         Raises `Draining` once `drain` began, `Overloaded` when the places do not suffice (and so
         always for more than `max_queue_images`), and `DeadlineUnreachable` when the backlog with
@@ -155,8 +163,10 @@ class MicroBatcher(Generic[Item, Result]):
         if self._places + images > self._max_queue_images:
             retry_after_s = math.ceil(self._backlog_s() + self._other_backlog_s())
             raise errors.Overloaded("The queue is full.", retry_after_s=max(1, retry_after_s))
-        done = _now() + self._backlog_s(images) + self._other_backlog_s()
-        if deadline is not None and done >= deadline:
+        device_s = self._backlog_s(images) + self._other_backlog_s()
+        alone_s = self._pace * self._runner.curve.seconds(images)
+        expected_s = max(device_s, preparation_s + alone_s)
+        if deadline is not None and _now() + expected_s * (1 + MARGIN) >= deadline:
             raise errors.DeadlineUnreachable("The work ahead outlasts the deadline.")
         self._places += images
         self._expected += images

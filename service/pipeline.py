@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 
 from model_store.preprocess import Preprocessing, reduction, to_input
 from service.batcher import Answer
+from service.decoders import Decoders
 from service.errors import DeadlineExceeded, ServiceError
 from service.images import decode_reduced, whole
 from service.metrics import Metrics
@@ -33,7 +33,7 @@ Outcome = Computed | ServiceError
 class Pipeline:
     """The way of images through decoder threads and a model's batcher."""
 
-    decoders: ThreadPoolExecutor
+    decoders: Decoders
     metrics: Metrics
     max_image_pixels: int
     decode_scaling: bool
@@ -48,7 +48,8 @@ class Pipeline:
         Raises:
             ServiceError: the request as a whole is not admitted (overload, draining, deadline).
         """
-        with model.batcher.admit(len(images), deadline):
+        decode_s = self.decoders.wait_s(len(images))
+        with model.batcher.admit(len(images), deadline, preparation_s=decode_s):
             return await asyncio.gather(*(self._outcome(model, i, deadline) for i in images))
 
     async def _outcome(
@@ -67,17 +68,14 @@ class Pipeline:
     async def _decode(
         self, data: bytes, model: ServedModel, deadline: float
     ) -> tuple[np.ndarray, float]:
-        loop = asyncio.get_running_loop()
-        preprocessing = model.manifest.preprocessing
+        decode = partial(self.decode_input, data, model.manifest.preprocessing)
         try:
             async with asyncio.timeout_at(deadline):
-                return await loop.run_in_executor(
-                    self.decoders, self._decode_input, data, preprocessing
-                )
+                return await self.decoders.run(decode)
         except TimeoutError:
             raise DeadlineExceeded("The deadline passed before the image was decoded.") from None
 
-    def _decode_input(self, data: bytes, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
+    def decode_input(self, data: bytes, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
         """Decode and resize in a worker thread; return uint8 [H, W, 3] and the seconds it took."""
         began_s = time.perf_counter()
         allowed = partial(reduction, preprocessing=preprocessing)
