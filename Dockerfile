@@ -6,12 +6,12 @@ ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS base
 # The slim image ships its standard library without bytecode, and a read-only root never keeps any:
-# without this every start would compile it again.
-RUN python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+# without this every start would compile it again. -f, for bases whose bytecode goes by time.
+RUN python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash \
       "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
  && groupadd --gid 65532 mixer \
- && useradd --uid 65532 --gid 65532 --no-log-init --no-create-home --home-dir /tmp \
-      --shell /usr/sbin/nologin mixer \
+ && useradd --uid 65532 --gid 65532 --key UID_MAX=65532 --no-log-init --no-create-home \
+      --home-dir /tmp --shell /usr/sbin/nologin mixer \
  && install --directory --owner 65532 --group 65532 /var/cache/mixer
 # The folder of the packages comes from a build stage. HOME is the one folder that is writable
 # everywhere: numbered users of other platforms (OpenShift) have no entry in /etc/passwd.

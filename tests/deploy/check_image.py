@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,14 +43,18 @@ def buildah() -> Iterator[Buildah]:
 
 @pytest.fixture(scope="module")
 def service(buildah: Buildah) -> Container:
-    image = buildah.build("service")
-    return Container(buildah.mount(image), buildah.config(image))
+    return container(buildah, "service")
 
 
 @pytest.fixture(scope="module")
 def trainer(buildah: Buildah) -> Container:
-    image = buildah.build("trainer")
-    return Container(buildah.mount(image), buildah.config(image))
+    return container(buildah, "trainer")
+
+
+def container(buildah: Buildah, target: str) -> Container:
+    image = buildah.build(target)
+    config = buildah.config(image)
+    return Container(buildah.mount(image), config, writable=("/tmp", *config.volumes))
 
 
 def test_the_service_serves_as_nobody_from_a_read_only_root(service: Container) -> None:
@@ -69,6 +74,16 @@ def test_the_service_serves_as_nobody_from_a_read_only_root(service: Container) 
     assert "draining" in log
     assert "Read-only" not in log
     assert "Permission denied" not in log
+
+
+def test_the_embedded_model_needs_no_writable_folder(service: Container) -> None:
+    with replace(service, writable=()).start({"MIXER_PORT": str(free_port())}) as unshare:
+        assert unshare.stdout
+        log = read_until_ready(unshare.stdout)
+        os.kill(first_process(unshare), signal.SIGTERM)
+        log += unshare.stdout.read()
+    assert unshare.returncode == 0, log
+    assert "Read-only" not in log
 
 
 def test_the_healthcheck_fails_without_a_service(service: Container) -> None:
@@ -116,8 +131,8 @@ def test_the_trainer_finds_its_recipes(trainer: Container) -> None:
 
 
 def test_the_sizes_are_told(service: Container, trainer: Container) -> None:
-    for name, container in {"service": service, "trainer": trainer}.items():
-        whole, packages = size_mib(container.root), size_mib(container.root / "opt/mixer")
+    for name, root in {"service": service.root, "trainer": trainer.root}.items():
+        whole, packages = size_mib(root), size_mib(root / "opt/mixer")
         print(f"\n{name}: {whole} MiB, of which the packages are {packages} MiB")
         assert packages < whole
 

@@ -1,8 +1,8 @@
 """A process in an image's root file system, as an engine would start it, without an engine.
 
-Its own mounts and process numbers (so it is process 1), the root read-only, /tmp and the volumes
-writable and empty, the image's user and environment, no capabilities and no way to get any. The
-network is the machine's.
+Its own mounts and process numbers (so it is process 1), the root read-only but for the empty
+folders in `writable`, the image's user and environment, no capabilities and no way to get any.
+The network is the machine's.
 """
 
 import subprocess
@@ -12,14 +12,14 @@ from pathlib import Path
 
 from tests.deploy.buildah import ImageConfig
 
-# Arguments: root, user, group, volumes (separated by spaces), then the command.
+# Arguments: root, user, group, writable folders (separated by spaces), then the command.
 ENTER = """
 set -e
-root=$1 user=$2 group=$3 volumes=$4
+root=$1 user=$2 group=$3 writable=$4
 shift 4
 mount --bind "$root" "$root"
 mount --options remount,bind,ro "$root"
-for folder in /tmp $volumes; do
+for folder in $writable; do
   mount --types tmpfs --options "uid=$user,gid=$group" tmpfs "$root$folder"
 done
 mount --types proc proc "$root/proc"
@@ -31,10 +31,11 @@ exec chroot "$root" setpriv --reuid="$user" --regid="$group" --clear-groups --no
 
 @dataclass(frozen=True)
 class Container:
-    """An image's files and configuration."""
+    """An image's files and configuration, and what is writable when it runs."""
 
     root: Path
     config: ImageConfig
+    writable: tuple[str, ...]
 
     def start(
         self, environment: Mapping[str, str], command: Sequence[str] = ()
@@ -46,7 +47,7 @@ class Container:
             [
                 *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
                 *("sh", "-c", ENTER, "enter"),
-                *(str(self.root), user, group, " ".join(self.config.volumes)),
+                *(str(self.root), user, group, " ".join(self.writable)),
                 *("env", "-i", *(f"{name}={value}" for name, value in variables.items())),
                 *(command or self.config.command),
             ],
