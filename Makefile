@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PARITY := .venv-parity
 LOADTEST := .venv-loadtest
 
-.PHONY: help serve check format test parity bench-train loadtest lock clean
+.PHONY: help serve check format test image-test parity bench-train loadtest lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -28,6 +28,9 @@ format: $(VENV)/dev.installed ## write the format and the safe fixes
 test: $(VENV)/dev.installed ## all tests
 	$(BIN)/pytest
 
+image-test: $(VENV)/dev.installed ## build and run the images (root, buildah and debootstrap; no engine)
+	$(BIN)/pytest -s -rs tests/deploy/check_image.py
+
 parity: $(PARITY)/installed ## compare the network with timm's in PyTorch
 	$(PARITY)/bin/python -m tests.parity.compare_with_timm
 
@@ -38,6 +41,12 @@ lock: $(VENV)/dev.installed ## pin the newest allowed versions, with hashes
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml --extra build --output-file locks/service.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml trainer/pyproject.toml --extra dev \
 	  --constraints locks/service.txt --output-file locks/dev.txt
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml trainer/pyproject.toml --extra build \
+	  --constraints locks/dev.txt --output-file locks/trainer.txt
+	for accelerator in cpu cuda tpu; do \
+	  $(BIN)/uv pip compile $(LOCK_OPTIONS) --group $$accelerator \
+	    --constraints locks/dev.txt --output-file locks/$$accelerator.txt || exit 1; \
+	done
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/parity/requirements.in \
 	  --excludes tests/parity/excluded.in --constraints locks/service.txt --output-file locks/parity.txt
 

@@ -1,0 +1,68 @@
+"""A process in an image's root file system, as an engine would start it, without an engine.
+
+Its own mounts and process numbers (so it is process 1), the root read-only but for the empty
+folders in `writable`, the image's user and environment, no capabilities and no way to get any.
+The network is the machine's.
+"""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.deploy.buildah import ImageConfig
+
+# Arguments: root, user, group, writable folders (separated by spaces), then the command.
+ENTER = """
+set -e
+root=$1 user=$2 group=$3 writable=$4
+shift 4
+mount --bind "$root" "$root"
+mount --options remount,bind,ro "$root"
+for folder in $writable; do
+  mount --types tmpfs --options "uid=$user,gid=$group" tmpfs "$root$folder"
+done
+mount --types proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+exec chroot "$root" setpriv --reuid="$user" --regid="$group" --clear-groups --no-new-privs \
+  --bounding-set=-all --inh-caps=-all "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Container:
+    """An image's files and configuration, and what is writable when it runs."""
+
+    root: Path
+    config: ImageConfig
+    writable: tuple[str, ...]
+
+    def start(
+        self, environment: Mapping[str, str], command: Sequence[str] = ()
+    ) -> "subprocess.Popen[str]":
+        """Start the image's command, or another; its output and log come as `stdout`."""
+        user, group = self.config.user.split(":")
+        variables = {**self.config.environment, **environment}
+        return subprocess.Popen(
+            [
+                *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
+                *("sh", "-c", ENTER, "enter"),
+                *(str(self.root), user, group, " ".join(self.writable)),
+                *("env", "-i", *(f"{name}={value}" for name, value in variables.items())),
+                *(command or self.config.command),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+        """Run a command to its end; return its exit code and output."""
+        with self.start(environment, command) as process:
+            output, _ = process.communicate()
+        return process.returncode, output
+
+
+def first_process(unshare: "subprocess.Popen[str]") -> int:
+    """Return the number, on this side, of the process that is number 1 inside."""
+    return int(Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text())
