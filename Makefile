@@ -47,6 +47,8 @@ lock: $(VENV)/dev.installed ## pin the newest allowed versions, with hashes
 	  $(BIN)/uv pip compile $(LOCK_OPTIONS) --group $$accelerator \
 	    --constraints locks/dev.txt --output-file locks/$$accelerator.txt || exit 1; \
 	done
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml --extra build --extra loadtest \
+	  --constraints locks/service.txt --output-file locks/loadtest.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/parity/requirements.in \
 	  --excludes tests/parity/excluded.in --constraints locks/service.txt --output-file locks/parity.txt
 
@@ -84,8 +86,11 @@ loadtest: $(LOADTEST)/installed ## two minutes of mixed users, judged by loadtes
 	$(LOADTEST)/bin/python -m loadtest.mix
 
 # An environment of its own, because Locust brings gevent.
-$(LOADTEST)/installed: pyproject.toml
+$(LOADTEST)/installed: locks/loadtest.txt
 	@echo "installing the service and Locust into $(LOADTEST)"
 	$(PYTHON) -m venv $(LOADTEST)
-	$(LOADTEST)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[loadtest]'
+	$(LOADTEST)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r locks/loadtest.txt
+	$(LOADTEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --no-index -e .
 	@touch $@
