@@ -138,7 +138,9 @@ def test_service_and_budget_select_the_servers_alone(render: str) -> None:
 def test_one_process_has_one_accelerator(render: str) -> None:
     for name, pod in pods(render):
         devices = {
-            container["name"]: {k: v for k, v in container["resources"]["limits"].items() if "/" in k}
+            container["name"]: {
+                k: v for k, v in container["resources"]["limits"].items() if "/" in k
+            }
             for container in containers(pod)
         }
         expected = {DEVICES[render]: "1"} if render in DEVICES else {}
