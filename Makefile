@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PARITY := .venv-parity
+DEPLOY := .deploy-tools
 
-.PHONY: help serve check format test parity bench-train lock clean
+.PHONY: help serve check format test deploy-test parity bench-train lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -27,6 +28,10 @@ format: $(VENV)/dev.installed ## write the format and the safe fixes
 test: $(VENV)/dev.installed ## all tests
 	$(BIN)/pytest
 
+deploy-test: $(VENV)/dev.installed $(DEPLOY)/installed ## manifests and rules with kubectl, Helm and Prometheus
+	PATH="$(CURDIR)/$(DEPLOY)/bin:$$PATH" PYTHONPATH=$(DEPLOY)/python DEPLOY_TOOLS=$(CURDIR)/$(DEPLOY) \
+	  $(BIN)/python -m pytest $(wildcard tests/deploy/check_*.py)
+
 parity: $(PARITY)/installed ## compare the network with timm's in PyTorch
 	$(PARITY)/bin/python -m tests.parity.compare_with_timm
 
@@ -39,13 +44,14 @@ lock: $(VENV)/dev.installed ## pin the newest allowed versions, with hashes
 	  --constraints locks/service.txt --output-file locks/dev.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/parity/requirements.in \
 	  --excludes tests/parity/excluded.in --constraints locks/service.txt --output-file locks/parity.txt
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/deploy/requirements.in --no-deps --output-file locks/deploy.txt
 
 # One version of each package for all Pythons; hashes and no index addresses.
 LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
   --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) $(PARITY) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(DEPLOY) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -68,4 +74,8 @@ $(PARITY)/installed: locks/parity.txt
 	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
 	  -r locks/parity.txt
+	@touch $@
+
+$(DEPLOY)/installed: deploy/tools.sh locks/deploy.txt tests/deploy/package-lock.json | $(BIN)/python
+	deploy/tools.sh $(DEPLOY) $(BIN)/python
 	@touch $@

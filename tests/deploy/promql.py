@@ -42,7 +42,8 @@ def read(expression: str) -> Reading:
         ValueError: a part of it is not understood, so that nothing is passed over.
     """
     tokens = list(_tokens(expression))
-    selectors, grouping = [], set()
+    selectors: list[Selector] = []
+    grouping: set[str] = set()
     at = 0
     while at < len(tokens):
         kind, text = tokens[at]

@@ -166,7 +166,7 @@ def test_whole_cores_are_asked_for_and_had(render: str) -> None:
 def test_the_init_container_is_a_command_of_the_store(
     render: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every option is understood: the refusal is the store's, and not of the usage (exit code 2)."""
+    """Every option is understood: the store refuses, not the usage (exit code 2)."""
     for _, pod in pods(render):
         fetch, serve = containers(pod)[0], server(pod)
         assert fetch["command"] == ["mixer", "store", "fetch"]
