@@ -9,7 +9,7 @@ import pytest
 
 from tests.deploy.rendered import RENDERS, objects
 
-MINORS = ("1.34", "1.36")
+MINORS = ("1.30", "1.36")  # the oldest with all that is used, and a current one
 CUSTOM = {
     "ClusterServingRuntime",
     "InferenceService",
