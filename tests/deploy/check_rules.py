@@ -84,11 +84,17 @@ def ask(client: httpx.Client) -> None:
 def scrapes(prometheus: httpx.Client, service: httpx.Client) -> float:
     """Go on asking the service, so that its rates are not zero; return the scrapes so far."""
     ask(service)
-    try:
-        found = query(prometheus, "count_over_time(up[5m])")
-    except httpx.TransportError:  # it does not listen yet
+    if not is_ready(prometheus):
         return 0
+    found = query(prometheus, "count_over_time(up[5m])")
     return max((float(each["value"][1]) for each in found), default=0)
+
+
+def is_ready(prometheus: httpx.Client) -> bool:
+    try:
+        return prometheus.get("/-/ready").is_success
+    except httpx.ConnectError:
+        return False
 
 
 def free_port() -> int:
