@@ -1,6 +1,6 @@
 """The operators' kinds are of their published types (`make deploy-test`).
 
-ServiceMonitor, PrometheusRule and ScaledObject: TypeScript's compiler refuses what the types of
+ServiceMonitor and the like, and ScaledObject: TypeScript's compiler refuses what the types of
 @kubernetes-models do not know, and their validators what the CRDs' rules forbid. KServe's and
 JobSet's: the models of `kserve` and `kubeflow-trainer-api`, generated from the CRDs. The pods in
 them are checked as pods, strictly.
@@ -21,18 +21,19 @@ import kubernetes_validate
 import pytest
 from kubeflow_trainer_api.models.jobset_v1alpha2_job_set import JobsetV1alpha2JobSet
 
-from tests.deploy.rendered import OVERLAYS, Object, objects, one
+from tests.deploy.rendered import RENDERS, Object, objects, one
 from tests.deploy.test_schemas import CUSTOM, MINORS
 
 NODE = Path(os.environ["DEPLOY_TOOLS"]) / "node"
 MODULES = {
+    "PodMonitor": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1",
     "PrometheusRule": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1",
     "ScaledObject": "@kubernetes-models/keda/keda.sh/v1alpha1",
     "ServiceMonitor": "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1",
 }
 TYPESCRIPT = [
     pytest.param(each, id=f"{overlay}-{each['kind']}")
-    for overlay in OVERLAYS
+    for overlay in RENDERS
     for each in objects(overlay)
     if each["kind"] in MODULES
 ]

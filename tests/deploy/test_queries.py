@@ -100,11 +100,24 @@ def test_its_matchers_name_values_that_exist(exported: Exported, expression: str
                 assert re.fullmatch(r"[2-5](\.\.|\d\d)", value)
 
 
-def test_the_operators_label_endpoint_is_dropped() -> None:
+@pytest.mark.parametrize(
+    ("render", "kind", "field"),
+    [("cpu", "ServiceMonitor", "endpoints"), ("kserve", "PodMonitor", "podMetricsEndpoints")],
+)
+def test_the_operators_label_endpoint_is_dropped(render: str, kind: str, field: str) -> None:
     """It would rename the service's own label of that name to exported_endpoint."""
-    (endpoint,) = one("cpu", "ServiceMonitor")["spec"]["endpoints"]
+    (endpoint,) = one(render, kind)["spec"][field]
     assert {"action": "labeldrop", "regex": "endpoint"} in endpoint["relabelings"]
     assert endpoint["path"] == "/metrics"
+
+
+def test_kserves_pods_are_found() -> None:
+    monitor = one("kserve", "PodMonitor")["spec"]
+    policy = one("kserve", "NetworkPolicy")["spec"]
+    assert monitor["selector"] == policy["podSelector"]
+    (container,) = one("kserve", "ClusterServingRuntime")["spec"]["containers"]
+    names = {port["name"] for port in container["ports"]}
+    assert monitor["podMetricsEndpoints"][0]["port"] in names
 
 
 @pytest.mark.parametrize("render", OVERLAYS)

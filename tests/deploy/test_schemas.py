@@ -14,6 +14,7 @@ CUSTOM = {
     "ClusterServingRuntime",
     "InferenceService",
     "JobSet",
+    "PodMonitor",
     "PrometheusRule",
     "ScaledObject",
     "ServiceMonitor",
