@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PARITY := .venv-parity
 DEPLOY := .deploy-tools
+DEPLOY_CHECKS := kustomize helm custom_resources rules
 
 .PHONY: help serve check format test deploy-test parity bench-train lock clean
 
@@ -30,7 +31,7 @@ test: $(VENV)/dev.installed ## all tests
 
 deploy-test: $(VENV)/dev.installed $(DEPLOY)/installed ## manifests and rules with kubectl, Helm and Prometheus
 	PATH="$(CURDIR)/$(DEPLOY)/bin:$$PATH" PYTHONPATH=$(DEPLOY)/python DEPLOY_TOOLS=$(CURDIR)/$(DEPLOY) \
-	  $(BIN)/python -m pytest $(wildcard tests/deploy/check_*.py)
+	  $(BIN)/python -m pytest $(DEPLOY_CHECKS:%=tests/deploy/check_%.py)
 
 parity: $(PARITY)/installed ## compare the network with timm's in PyTorch
 	$(PARITY)/bin/python -m tests.parity.compare_with_timm
