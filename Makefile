@@ -7,8 +7,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PARITY := .venv-parity
 DEPLOY := .deploy-tools
 DEPLOY_CHECKS := kustomize helm custom_resources rules
+LOADTEST := .venv-loadtest
 
-.PHONY: help serve check format test deploy-test parity bench-train lock clean
+.PHONY: help serve check format test deploy-test parity bench-train loadtest lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -52,7 +53,7 @@ LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strat
   --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) $(PARITY) $(DEPLOY) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(DEPLOY) $(LOADTEST) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -79,4 +80,14 @@ $(PARITY)/installed: locks/parity.txt
 
 $(DEPLOY)/installed: deploy/tools.sh locks/deploy.txt tests/deploy/package-lock.json | $(BIN)/python
 	deploy/tools.sh $(DEPLOY) $(BIN)/python
+	@touch $@
+
+loadtest: $(LOADTEST)/installed ## two minutes of mixed users, judged by loadtest/objectives.toml
+	$(LOADTEST)/bin/python -m loadtest.mix
+
+# An environment of its own, because Locust brings gevent.
+$(LOADTEST)/installed: pyproject.toml
+	@echo "installing the service and Locust into $(LOADTEST)"
+	$(PYTHON) -m venv $(LOADTEST)
+	$(LOADTEST)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[loadtest]'
 	@touch $@

@@ -1,18 +1,9 @@
 """Golden images: pictures that a loaded model must answer as its maker's program did."""
 
 import io
-from collections.abc import Sequence
-from typing import Any
 
-import jax
 import numpy as np
-from flax import nnx
 from PIL import Image, ImageDraw
-
-from model_store.mixer import Mixer
-from model_store.preprocess import Preprocessing, normalise, to_input
-
-Outputs = tuple[jax.Array, jax.Array]
 
 
 def draw_golden_images(seed: int = 0) -> dict[str, bytes]:
@@ -30,27 +21,6 @@ def draw_golden_images(seed: int = 0) -> dict[str, bytes]:
         _draw_shapes(rng, (41, 17), count=6),
     )
     return {f"golden/{i}.png": _png(image) for i, image in enumerate(images)}
-
-
-def golden_outputs(
-    mixer: Mixer, preprocessing: Preprocessing, images: Sequence[Image.Image]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the logits [N, classes] and embeddings [N, C] of RGB images, in float32.
-
-    This is the reference: products at the highest precision that the device has, for on GPUs and
-    TPUs the default rounds the factors to fewer bits.
-    """
-    pixels_NxHxWx3 = np.stack([to_input(image, preprocessing) for image in images])
-    graph, state = nnx.split(mixer)
-
-    @jax.jit
-    def forward(state: nnx.State[Any, Any], pixels_NxHxWx3: jax.Array) -> Outputs:
-        outputs: Outputs = nnx.merge(graph, state)(normalise(pixels_NxHxWx3, preprocessing))
-        return outputs
-
-    with jax.default_matmul_precision("highest"):
-        logits_NxK, embedding_NxC = forward(state, pixels_NxHxWx3)
-    return np.asarray(logits_NxK), np.asarray(embedding_NxC)
 
 
 def deviation(expected: np.ndarray, found: np.ndarray) -> float:

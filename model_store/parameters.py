@@ -1,13 +1,17 @@
-"""The names and shapes of a Mixer's parameters, and the check that given arrays fit them.
+"""A Mixer's parameters: their names and shapes, the file of them, and the check that they fit.
 
 The names are those of the authors' published `.npz` files, and the store uses no others.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import ml_dtypes  # noqa: F401  (teaches numpy the type bfloat16)
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
-from model_store.errors import ParameterMismatch
+from model_store.errors import Corrupt, NotFound, ParameterMismatch
 from model_store.variants import MixerConfig
 
 
@@ -64,6 +68,27 @@ def check_parameters(config: MixerConfig, arrays: Mapping[str, np.ndarray]) -> N
         if not np.isfinite(array).all():
             msg = f"parameter {name} holds NaN or infinite values"
             raise ParameterMismatch(msg)
+
+
+def read_parameters(path: Path) -> dict[str, np.ndarray]:
+    """Read `params.safetensors`: names and arrays, float32 or bfloat16 as stored.
+
+    The file is mapped, so that no more than one copy of the parameters is in memory.
+
+    Raises:
+        NotFound: no such file.
+        Corrupt: not a safetensors file, or an array of a type that no parameter has.
+    """
+    try:
+        arrays: dict[str, np.ndarray] = load_file(path)
+    except FileNotFoundError as error:
+        msg = f"there is no {path}"
+        raise NotFound(msg) from error
+    except (SafetensorError, OSError, AttributeError) as error:
+        # AttributeError is safetensors' answer to a type that numpy lacks, such as an 8-bit float.
+        msg = f"{path}: {error}"
+        raise Corrupt(msg) from error
+    return arrays
 
 
 def _key_difference(*, expected: set[str], found: set[str]) -> str:

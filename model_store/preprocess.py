@@ -1,15 +1,18 @@
 """How an image becomes a network input: the one implementation that trainer and service share.
 
 RGB picture -> resize -> central crop -> uint8 [H, W, 3] on the host; then uint8 -> the checkpoint's
-input range on the device, inside the compiled function.
+input range on the device, inside the compiled function. A decoder that can reduce a picture while
+it decodes it asks `reduction` how far it may.
 """
 
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-import jax
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:  # who only reads a Preprocessing need not load jax
+    import jax
 
 _FILTERS = {
     "area": Image.Resampling.BOX,
@@ -17,7 +20,13 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 
-Array = TypeVar("Array", np.ndarray, jax.Array)
+# How many pixels for each one of the resized picture a reduction must leave, so that its difference
+# is that of saving a photograph once more as JPEG of quality 95 (docs/performance.md). The area
+# filter takes whole pixels, so that fewer of them move its edges: it has no such margin.
+_REDUCED_MARGINS = {"bilinear": 4, "bicubic": 4}
+
+Array = TypeVar("Array", np.ndarray, "jax.Array")
+Box = tuple[float, float, float, float]
 
 
 class Preprocessing(BaseModel):
@@ -54,28 +63,46 @@ class Preprocessing(BaseModel):
 
 
 def to_input(
-    image: Image.Image, preprocessing: Preprocessing, rng: np.random.Generator | None = None
+    image: Image.Image,
+    preprocessing: Preprocessing,
+    rng: np.random.Generator | None = None,
+    box: Box | None = None,
 ) -> np.ndarray:
     """Return the resized central crop of an RGB image as uint8 [crop_size, crop_size, 3].
 
     With an `rng`, for training, the place of the crop is drawn. Only the source pixels that the
-    crop needs are resampled.
+    crop needs are resampled. `box` is (left, top, right, bottom) of the picture within the image,
+    in the image's pixels, if it does not fill it: the last pixels of a reduced one reach beyond.
     """
     crop = preprocessing.crop_size
-    width, height = _resized_size(image.size, preprocessing)
+    x, y, right, bottom = box or (0.0, 0.0, *image.size)
+    width, height = _resized_size((right - x, bottom - y), preprocessing)
     if image.size == (width, height) == (crop, crop):
         return np.asarray(image)
     margins = (width - crop, height - crop)
     left, top = (m // 2 if rng is None else int(rng.integers(m + 1)) for m in margins)
-    scale_x, scale_y = image.width / width, image.height / height
+    scale_x, scale_y = (right - x) / width, (bottom - y) / height
     resample = _FILTERS[preprocessing.filter]
     if preprocessing.antialias:
-        box = (left * scale_x, top * scale_y, (left + crop) * scale_x, (top + crop) * scale_y)
-        return np.asarray(image.resize((crop, crop), resample, box=_inside(box, image.size)))
-    affine = (scale_x, 0.0, left * scale_x, 0.0, scale_y, top * scale_y)
+        right, bottom = x + (left + crop) * scale_x, y + (top + crop) * scale_y
+        taken = _inside((x + left * scale_x, y + top * scale_y, right, bottom), image.size)
+        return np.asarray(image.resize((crop, crop), resample, box=taken))
+    affine = (scale_x, 0.0, x + left * scale_x, 0.0, scale_y, y + top * scale_y)
     return np.asarray(
         image.transform((crop, crop), Image.Transform.AFFINE, affine, resample=resample)
     )
+
+
+def reduction(size: tuple[int, int], preprocessing: Preprocessing) -> int:
+    """Return by which of 1, 2, 4 and 8 a decoder may divide a picture's sides before `to_input`.
+
+    `size` is width and height in pixels, in either order: an orientation changes nothing.
+    """
+    margin = _REDUCED_MARGINS.get(preprocessing.filter)
+    if margin is None or not preprocessing.antialias:
+        return 1
+    needed = margin * preprocessing.resize_size
+    return next((factor for factor in (8, 4, 2) if min(size) >= factor * needed), 1)
 
 
 def normalise(images_BxHxWx3: Array, preprocessing: Preprocessing) -> Array:
@@ -84,16 +111,13 @@ def normalise(images_BxHxWx3: Array, preprocessing: Preprocessing) -> Array:
     return images_BxHxWx3.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
 
 
-def _resized_size(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
+def _resized_size(size: tuple[float, float], preprocessing: Preprocessing) -> tuple[int, int]:
     """Width and height after the resize; the shorter side's rule rounds half to even."""
     target = preprocessing.resize_size
     if preprocessing.resize == "squash":
         return target, target
     factor = target / min(size)
     return max(target, round(size[0] * factor)), max(target, round(size[1] * factor))
-
-
-Box = tuple[float, float, float, float]
 
 
 def _inside(box: Box, size: tuple[int, int]) -> Box:

@@ -3,7 +3,6 @@
 import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +17,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import answers
+from service.decoders import Decoders
 from service.documentation import ANY_PROBLEM
 from service.draining import CloseWhileDraining
 from service.errors import (
@@ -37,7 +37,6 @@ from service.parts import Parts
 from service.pipeline import Pipeline
 from service.reload import Watcher
 from service.routes import router
-from service.runtimes.xla import on_compilation
 from service.schemas import Problem
 from service.settings import Settings
 
@@ -89,9 +88,10 @@ def create_app(settings: Settings) -> FastAPI:
         catalog=catalog,
         health=HealthChecks(catalog, settings, metrics),
         pipeline=Pipeline(
-            ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"),
+            Decoders(settings.decode_threads),
             metrics,
             settings.max_image_pixels,
+            settings.decode_scaling,
         ),
         fetcher=UrlFetcher(
             settings.url_allow,
@@ -112,9 +112,10 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    loader = Loader(parts.settings, parts.metrics, parts.catalog)
+    loader = Loader(
+        parts.settings, parts.metrics, parts.catalog, lambda: _count_compilation(parts, loader)
+    )
     watcher = Watcher(parts.settings, parts.catalog, loader)
-    on_compilation(lambda: _count_compilation(parts, loader))
     parts.metrics.build_info.info(
         {name: importlib.metadata.version(name) for name in ("mixer-serve", "jax", "flax")}
     )
@@ -135,7 +136,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await parts.fetcher.close()
-        parts.pipeline.decoders.shutdown(wait=False, cancel_futures=True)
+        parts.pipeline.decoders.close()
         loader.close()
         parts.catalog.device.close()
 

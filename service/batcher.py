@@ -9,10 +9,14 @@ idle service answers at the speed of a single image and a loaded one fills its b
 - While a batch runs the next one stays open, since whatever still arrives rides in it for next to
   nothing. It is closed early only when it is full: then it is handed over as the one prefetched
   batch, to be prepared meanwhile. A partial batch is closed the moment the device frees.
+- How many go at once is decided by the measured latencies: the waiting are split into the batches
+  that are done soonest, nine into eight and one if that beats a batch of sixteen, part empty.
 - First in, first out. Who left, or is late, or cannot be answered in time any more, is dropped
-  when the batch forms: nothing is computed for nobody. Where deadlines and size conflict, the
-  batch takes the size that answers most images in time, and of equals the smallest: one that
-  came last makes not many late, and one that is nearly late does not delay many behind it.
+  when the batch forms: nothing is computed for nobody. Where deadlines and speed conflict, the
+  batch takes the size with which most images a second are answered in time: one that came last
+  makes not many late, and one that is nearly late does not delay many behind it.
+- The latencies were measured on an idle machine. What batches really take, beside decoding and
+  other work, corrects every estimate while running.
 - A runner's failure is its batch's alone. The reply travels with its entry, so no row reaches
   another's caller; a wrong number of rows is a failure, since no row is then known to be its own.
 
@@ -29,10 +33,18 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from service import errors
+from service.curve import LatencyCurve
 
 Item = TypeVar("Item")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Result = TypeVar("Result")
+
+# Of an estimated wait, what is kept free for the estimate's error: nearly all who are admitted
+# against a deadline shall meet it, and a full queue is as long as the deadlines allow anyway.
+MARGIN = 0.25
+
+# Share of the newest batch in the running mean of how much slower batches are than measured.
+PACE_WEIGHT = 0.1
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +62,8 @@ class BatchRunner(Protocol[Item_contra, Result]):
     """What the batcher sees of a device: it runs batches one at a time, in the order given."""
 
     @property
-    def buckets(self) -> Sequence[int]:
-        """The batch sizes that can be run, ascending and not empty."""
-
-    def latency_s(self, images: int) -> float:
-        """Measured device seconds of the smallest bucket that holds `images` (at least 1)."""
+    def curve(self) -> LatencyCurve:
+        """The batch sizes that can be run, and their measured device seconds."""
 
     async def run(self, items: Sequence[Item_contra]) -> BatchOutput[Result]:
         """Run one batch; a second may be handed over while the first still runs."""
@@ -123,6 +132,7 @@ class MicroBatcher(Generic[Item, Result]):
         self._submitted = 0  # images inside `submit` now
         self._waiting: list[_Entry[Item, Result]] = []  # oldest first
         self._in_runner: list[_Batch[Item, Result]] = []  # the running one, then the prefetched
+        self._pace = 1.0  # device seconds of late, as a multiple of those measured when idle
         self._draining = False
         self._drained = asyncio.Event()
 
@@ -137,8 +147,12 @@ class MicroBatcher(Generic[Item, Result]):
         return self._backlog_s()
 
     @contextmanager
-    def admit(self, images: int, deadline: float | None) -> Iterator[None]:
+    def admit(
+        self, images: int, deadline: float | None, *, preparation_s: float = 0.0
+    ) -> Iterator[None]:
         """Hold `images` places from before decoding until the request is answered.
+
+        They are expected to be submitted in `preparation_s`.
 
         Raises `Draining` once `drain` began, `Overloaded` when the places do not suffice (and so
         always for more than `max_queue_images`), and `DeadlineUnreachable` when the backlog with
@@ -149,8 +163,10 @@ class MicroBatcher(Generic[Item, Result]):
         if self._places + images > self._max_queue_images:
             retry_after_s = math.ceil(self._backlog_s() + self._other_backlog_s())
             raise errors.Overloaded("The queue is full.", retry_after_s=max(1, retry_after_s))
-        done = _now() + self._backlog_s(images) + self._other_backlog_s()
-        if deadline is not None and done >= deadline:
+        device_s = self._backlog_s(images) + self._other_backlog_s()
+        alone_s = self._pace * self._runner.curve.seconds(images)
+        expected_s = max(device_s, preparation_s + alone_s)
+        if deadline is not None and _now() + expected_s * (1 + MARGIN) >= deadline:
             raise errors.DeadlineUnreachable("The work ahead outlasts the deadline.")
         self._places += images
         self._expected += images
@@ -191,7 +207,7 @@ class MicroBatcher(Generic[Item, Result]):
     def _dispatch(self) -> None:
         """Hand over what may go now: anything to an idle device, a full batch behind a busy one."""
         while len(self._in_runner) < 2 and (entries := self._form()):
-            batch = _Batch(entries, self._runner.latency_s(len(entries)), _now())
+            batch = _Batch(entries, self._batch_s(len(entries)), _now())
             self._in_runner.append(batch)
             # In an empty context: a batch belongs to no one request, nor do its log lines.
             batch.task = asyncio.create_task(self._run(batch), context=Context())
@@ -202,8 +218,7 @@ class MicroBatcher(Generic[Item, Result]):
         self._waiting = [entry for entry in self._waiting if not entry.reply.done()]
         if not self._waiting:
             return []
-        sizes = self._runner.buckets[-1:] if self._in_runner else self._runner.buckets
-        size = max(sizes, key=lambda size: min(size, len(self._in_time(size))))
+        size = self._runner.curve.largest if self._in_runner else self._best_size()
         in_time = self._in_time(size)
         if self._in_runner and len(in_time) < size:
             return []
@@ -213,16 +228,38 @@ class MicroBatcher(Generic[Item, Result]):
         self._waiting = in_time[size:]
         return in_time[:size]
 
+    def _best_size(self) -> int:
+        """Choose how many of the waiting the next batch takes: see the module's policy."""
+        curve, waiting = self._runner.curve, len(self._waiting)
+        planned, all_s = curve.first_batch(waiting), self._pace * curve.seconds(waiting)
+        if min(entry.deadline for entry in self._waiting) > _now() + self._in_runner_s() + all_s:
+            return planned
+
+        def worth(size: int) -> tuple[float, int]:
+            in_time, first_s = self._in_time(size), self._batch_s(size)
+            end = _now() + self._in_runner_s() + first_s
+            rest = in_time[size:]
+            rest_s = self._pace * curve.seconds(len(rest))
+            later = sum(entry.deadline > end + rest_s for entry in rest)
+            return (min(size, len(in_time)) + later) / (first_s + rest_s), -size
+
+        return max({planned, *curve.latencies_s}, key=worth)
+
     def _in_time(self, size: int) -> list[_Entry[Item, Result]]:
         """Those of the waiting whom a batch of `size`, handed over now, would answer in time."""
         # Without other models' backlog: to drop wants certainty, and the device may take us first.
-        device_s = self._in_runner_s() + self._runner.latency_s(min(size, len(self._waiting)))
+        device_s = self._in_runner_s() + self._batch_s(min(size, len(self._waiting)))
         end = _now() + device_s
         return [entry for entry in self._waiting if entry.deadline > end]
 
+    def _batch_s(self, images: int) -> float:
+        return self._pace * self._runner.curve.latency_s(images)
+
     async def _run(self, batch: _Batch[Item, Result]) -> None:
         try:
-            batch.answer(await self._runner.run([entry.item for entry in batch.entries]), _now())
+            output = await self._runner.run([entry.item for entry in batch.entries])
+            batch.answer(output, _now())
+            self._keep_pace(len(batch.entries), output.device_s)
         except (Exception, asyncio.CancelledError) as error:  # or the callers would hang
             _log.exception("A batch of %d images failed", len(batch.entries))
             for entry in batch.entries:
@@ -233,6 +270,10 @@ class MicroBatcher(Generic[Item, Result]):
             self._in_runner[0].started = _now()
         self._dispatch()
 
+    def _keep_pace(self, images: int, device_s: float) -> None:
+        newest = device_s / self._runner.curve.latency_s(images)
+        self._pace += PACE_WEIGHT * (newest - self._pace)
+
     def _in_runner_s(self) -> float:
         if not self._in_runner:
             return 0.0
@@ -241,10 +282,8 @@ class MicroBatcher(Generic[Item, Result]):
         return left_s + sum(batch.expected_s for batch in prefetched)
 
     def _backlog_s(self, more_images: int = 0) -> float:
-        largest = self._runner.buckets[-1]
-        full, rest = divmod(self.queued_images + self._expected + more_images, largest)
-        rest_s = self._runner.latency_s(rest) if rest else 0.0
-        return self._in_runner_s() + full * self._runner.latency_s(largest) + rest_s
+        images = self.queued_images + self._expected + more_images
+        return self._in_runner_s() + self._pace * self._runner.curve.seconds(images)
 
     async def drain(self) -> None:
         """Admit nothing more, and return when all that was accepted is answered. Idempotent."""

@@ -34,7 +34,9 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             metavar="VALUE",
-            help=f"{field.description} Default: {shown} [{environment_name(name)}]",
+            help=f"{field.description} Default: {shown} [{environment_name(name)}]".replace(
+                "%", "%%"
+            ),
         )
 
 

@@ -7,7 +7,7 @@ its metadata (see `service.containers`), by the plugin of the recognised format 
 would apply a second, global pixel limit and warn about it. Nothing here is shared between calls.
 """
 
-import struct
+from collections.abc import Callable
 from io import BytesIO
 
 from PIL import Image, ImageFile
@@ -17,6 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from model_store.preprocess import Box
 from service.containers import Container, Format, inspect
 from service.errors import (
     ImageTooLarge,
@@ -25,6 +26,7 @@ from service.errors import (
     ServiceError,
     UnsupportedImage,
 )
+from service.orientation import Picture, orientation, upright
 
 ACCEPTED = "JPEG, PNG, WebP, GIF and BMP"
 
@@ -81,16 +83,6 @@ _REFUSED_TEXTS = (
     (b"{", "a JSON document"),
 )
 
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 
 def decode(data: bytes, *, max_pixels: int) -> Image.Image:
     """Decode the (first) picture of an image file: mode RGB, 8 bits, upright, fully loaded.
@@ -99,14 +91,29 @@ def decode(data: bytes, *, max_pixels: int) -> Image.Image:
     Transparent pixels lie over white; a colour profile is not applied. Raises UnsupportedImage,
     ImageTooLarge, ImageTruncated or ImageUndecodable, whatever the bytes are.
     """
+    return decode_reduced(data, max_pixels=max_pixels, reduction=whole).image
+
+
+def whole(_size: tuple[int, int]) -> int:
+    """Reduce no picture, whatever its size."""
+    return 1
+
+
+def decode_reduced(
+    data: bytes, *, max_pixels: int, reduction: Callable[[tuple[int, int]], int]
+) -> Picture:
+    """Decode as `decode` does, a JPEG with its sides divided by `reduction((width, height))`.
+
+    That is 1, 2, 4 or 8, and no more than the shorter side has pixels. The inverse transform itself
+    gives fewer pixels, each the average of many; the bits of all are read still.
+    """
     format_ = _recognise(data)
     if format_ is None:
         raise UnsupportedImage(f"{_what_else(data)}; accepted are {ACCEPTED}.")
     container = inspect(data, format_)
     _check_size((container.width, container.height), max_pixels)
-    picture = _picture(format_, container, max_pixels)
-    turn = _UPRIGHT.get(_orientation(container.exif))
-    return picture if turn is None else picture.transpose(turn)
+    picture = _picture(format_, container, max_pixels, reduction)
+    return upright(picture, orientation(container.exif))
 
 
 def _recognise(data: bytes) -> Format | None:
@@ -148,13 +155,19 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _picture(format_: Format, container: Container, max_pixels: int) -> Image.Image:
+def _picture(
+    format_: Format,
+    container: Container,
+    max_pixels: int,
+    reduction: Callable[[tuple[int, int]], int],
+) -> Picture:
     """Let Pillow decode the pixels; whatever it raises means that the file is damaged."""
     try:
         image = _PLUGINS[format_](BytesIO(container.pixels))
         _check_size(image.size, max_pixels)  # what it will allocate: its reading of the header
+        box = _reduce(image, reduction(image.size) if container.reducible else 1)
         image.load()
-        return _rgb(image, container)
+        return Picture(_rgb(image, container), box)
     except ServiceError:
         raise
     except Image.DecompressionBombError as error:
@@ -166,20 +179,12 @@ def _picture(format_: Format, container: Container, max_pixels: int) -> Image.Im
         raise ImageUndecodable(f"The {format_} data are damaged.") from error
 
 
-def _orientation(exif: bytes) -> int:
-    """Return the orientation 1..8 that the first directory states, 1 if it states none."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None or len(exif) < 8:
-        return 1
-    (start,) = struct.unpack_from(f"{order}I", exif, 4)
-    count = int.from_bytes(exif[start : start + 2], "little" if order == "<" else "big")
-    entries = exif[start + 2 : start + 2 + 12 * count]
-    for tag, kind, _, value in struct.iter_unpack(
-        f"{order}HHIH2x", entries[: len(entries) // 12 * 12]
-    ):
-        if (tag, kind) == (0x0112, 3):
-            return value if 1 <= value <= 8 else 1
-    return 1
+def _reduce(image: ImageFile.ImageFile, factor: int) -> Box:
+    """Have the sides divided by `factor`; return where the picture will lie in the image."""
+    width, height = image.size
+    if factor > 1:
+        image.draft(None, (width // factor, height // factor))
+    return (0.0, 0.0, width / factor, height / factor)
 
 
 def _rgb(image: Image.Image, container: Container) -> Image.Image:

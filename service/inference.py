@@ -52,7 +52,7 @@ class Inference:
         names = (str(self.model.version), *variant)
         size_bytes = sum(map(len, contents))
         digest = await off_loop(
-            self.parts.pipeline.decoders, size_bytes, lambda: _digest(names, contents)
+            self.parts.pipeline.decoders.executor, size_bytes, lambda: _digest(names, contents)
         )
         return f'"{digest[:32]}"'
 
@@ -96,7 +96,7 @@ async def _read(request: Request, parts: Parts, url: str | None, image: str | No
         request,
         max_body_bytes=settings.max_body_bytes,
         max_images=settings.max_images,
-        threads=parts.pipeline.decoders,
+        threads=parts.pipeline.decoders.executor,
     )
 
 

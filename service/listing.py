@@ -29,11 +29,12 @@ def _version(model: ServedModel) -> ModelVersion:
         classes=architecture.num_classes,
         embedding_dim=architecture.width,
         dtype=model.manifest.dtype,
+        precision=runner.program.precision,
         runtime=runner.program.runtime,
         device=runner.program.device,
         buckets=[
             Bucket(images=bucket, latency_ms=round(seconds * 1e3, 3))
-            for bucket, seconds in runner.latencies_s.items()
+            for bucket, seconds in runner.curve.latencies_s.items()
         ],
         golden_deviation=model.golden_deviation,
         state="ready",

@@ -13,9 +13,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
-from model_store.checkpoint import read_parameters
 from model_store.errors import (
     Corrupt,
     InvalidManifest,
@@ -24,17 +21,19 @@ from model_store.errors import (
     ParameterMismatch,
     StoreError,
 )
-from model_store.golden import deviation
 from model_store.manifest import PARAMETERS_FILE, Manifest
 from model_store.names import VersionRef, parse_reference
+from model_store.parameters import read_parameters
 from model_store.preprocess import to_input
 from model_store.store import ModelStore
 from service.batcher import MicroBatcher
+from service.compile_cache import CompileCache, key_of
 from service.images import decode
 from service.metrics import Metrics
 from service.models import Catalog, ServedModel, Stored
+from service.qualification import Golden, GoldenMismatch, Qualified, Qualifier, Sizes
 from service.runner import Runner
-from service.runtimes.xla import XlaProgram
+from service.runtimes.selection import Compiling, Network, make_program, runtimes
 from service.settings import Settings
 
 log = logging.getLogger("mixer.models")
@@ -44,15 +43,20 @@ BUILTIN_ROOT = Path(__file__).parent.parent / "model_store" / "builtin"
 T = TypeVar("T")
 
 
-class GoldenMismatch(Exception):
-    """Our hardware and code do not reproduce what the version's maker computed."""
-
-
 class Loader:
     """Finds versions and loads them, on one thread of its own."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, catalog: Catalog) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        catalog: Catalog,
+        on_compilation: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_compilation` is called, in the compiling thread, for every program compiled."""
         self._settings, self._metrics, self._catalog = settings, metrics, catalog
+        self._cache = CompileCache(settings.compile_cache_dir)
+        self._compiling = Compiling(on_compilation, self._cache.xla_dir)
         self._thread_id: int | None = None
         self._thread = ThreadPoolExecutor(1, "load", initializer=self._remember_thread)
         self._embedded = ModelStore(str(BUILTIN_ROOT))
@@ -77,36 +81,38 @@ class Loader:
         return await self._call(partial(stored.store.aliases, stored.version.model))
 
     async def load(self, stored: Stored) -> ServedModel:
-        """Read, compile, warm up and check one version; it knows no aliases yet.
+        """Read, compile, measure and check one version; it knows no aliases yet.
 
         Raises:
             StoreError: a file is not as it was published, or the store could not be read.
-            GoldenMismatch: the golden outputs are not reproduced.
+            GoldenMismatch: no runtime reproduces the golden outputs.
         """
         folder, manifest = await self._call(partial(_read, stored))
-        program = await self._call(partial(_program, folder, manifest))
-        runner = Runner(
-            program,
+        network = await self._call(partial(self._network, stored, folder, manifest))
+        qualifier = Qualifier(
+            partial(make_program, network=network, compiling=self._compiling),
+            manifest.architecture.image_size,
+            await self._call(partial(self._golden, stored.version, folder, manifest)),
+            Sizes(self._settings.buckets, self._settings.max_batch_images),
             self._catalog.device,
-            self._settings.buckets,
+            self._call,
+        )
+        qualified = await self._qualify(
+            stored.version, qualifier, self._plan_key(manifest, network)
+        )
+        runner = Runner(
+            qualified.program,
+            self._catalog.device,
+            qualified.curve,
             manifest.architecture.image_size,
             on_batch=self._batch_observer(stored.version),
         )
-        for bucket in runner.buckets:
-            await self._call(partial(program.compile, bucket))
-        await runner.warm_up()
-        pixels = await self._call(partial(_golden_pixels, folder, manifest))
-        return ServedModel(
-            stored=stored,
-            manifest=manifest,
-            runner=runner,
-            batcher=MicroBatcher(
-                runner,
-                max_queue_images=self._settings.max_queue_images,
-                other_backlog_s=partial(self._catalog.backlog_beside_s, runner),
-            ),
-            golden_deviation=await self._check_golden(stored.version, runner, manifest, pixels),
+        batcher = MicroBatcher(
+            runner,
+            max_queue_images=self._settings.max_queue_images,
+            other_backlog_s=partial(self._catalog.backlog_beside_s, runner),
         )
+        return ServedModel(stored, manifest, runner, batcher, qualified.golden_deviation)
 
     def is_this_thread(self) -> bool:
         """Say whether the caller runs on the loading thread."""
@@ -148,37 +154,42 @@ class Loader:
 
         return observe
 
-    async def _check_golden(
-        self, version: VersionRef, runner: Runner, manifest: Manifest, pixels: list[np.ndarray]
-    ) -> float:
-        worst = await golden_deviation(runner, manifest, pixels)
-        if worst > self._settings.golden_tolerance:
-            msg = (
-                f"{version} does not reproduce its golden outputs on this hardware: they deviate "
-                f"by {worst:.2g}, allowed is {self._settings.golden_tolerance:.2g}"
-            )
-            raise GoldenMismatch(msg)
-        return worst
+    async def _qualify(self, version: VersionRef, qualifier: Qualifier, key: str) -> Qualified:
+        """Qualify by the plan that an earlier start left, else anew, and then leave a plan."""
+        if (plan := await self._call(partial(self._cache.recall, key))) is not None:
+            try:
+                return await qualifier.by_plan(plan)
+            except Exception:
+                log.exception("%s: the plan of an earlier start fails: measuring anew", version)
+        allowed = await self._call(partial(runtimes, self._settings.runtime))
+        qualified = await qualifier.best_of(allowed)
+        await self._call(partial(self._cache.remember, key, qualified.plan))
+        return qualified
 
+    def _network(self, stored: Stored, folder: Path, manifest: Manifest) -> Network:
+        return Network(
+            manifest.architecture,
+            manifest.preprocessing,
+            read_parameters(folder / PARAMETERS_FILE),
+            self._settings.precision_of(stored.version.model),
+        )
 
-async def golden_deviation(runner: Runner, manifest: Manifest, pixels: list[np.ndarray]) -> float:
-    """Return how far the golden outputs are missed, at worst over logits, embeddings and buckets.
+    def _golden(self, version: VersionRef, folder: Path, manifest: Manifest) -> Golden:
+        """Return the golden images as the service's own decoder makes them of the files."""
+        files = [(folder / golden.file).read_bytes() for golden in manifest.golden]
+        pixels = [to_input(decode(f, max_pixels=2**24), manifest.preprocessing) for f in files]
+        tolerance = self._settings.tolerance(self._settings.precision_of(version.model))
+        return Golden(version, pixels, manifest.golden, tolerance)
 
-    `pixels` are the golden images as uint8 [H, W, 3]; they run in batches of every bucket. The
-    measure is `model_store.golden.deviation`.
-    """
-    worst = 0.0
-    for bucket in runner.buckets:
-        for start in range(0, len(pixels), bucket):
-            expected = manifest.golden[start : start + bucket]
-            output = await runner.run_in(bucket, pixels[start : start + bucket])
-            for golden, row in zip(expected, output.rows, strict=True):
-                worst = max(
-                    worst,
-                    deviation(np.asarray(golden.logits, np.float32), row.logits_N),
-                    deviation(np.asarray(golden.embedding, np.float32), row.embedding_C),
-                )
-    return worst
+    def _plan_key(self, manifest: Manifest, network: Network) -> str:
+        return key_of(
+            parameters=manifest.files[PARAMETERS_FILE].sha256,
+            architecture=manifest.architecture.model_dump(mode="json"),
+            precision=network.precision,
+            runtime=self._settings.runtime,
+            buckets=self._settings.buckets,
+            max_batch_images=self._settings.max_batch_images,
+        )
 
 
 def is_transient(error: Exception) -> bool:
@@ -204,14 +215,3 @@ def public_reason(error: Exception) -> str:
 
 def _read(stored: Stored) -> tuple[Path, Manifest]:
     return stored.store.open(stored.version), stored.store.manifest(stored.version)
-
-
-def _program(folder: Path, manifest: Manifest) -> XlaProgram:
-    arrays = read_parameters(folder / PARAMETERS_FILE)
-    return XlaProgram(manifest.architecture, manifest.preprocessing, arrays)
-
-
-def _golden_pixels(folder: Path, manifest: Manifest) -> list[np.ndarray]:
-    """Return the golden images as the service's own decoder makes them of the files."""
-    files = [(folder / golden.file).read_bytes() for golden in manifest.golden]
-    return [to_input(decode(file, max_pixels=2**24), manifest.preprocessing) for file in files]

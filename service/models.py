@@ -146,7 +146,7 @@ class Catalog:
         metrics.batch_padding_images.labels(**labels)
         metrics.queue_images.labels(**labels).set_function(lambda: model.batcher.queued_images)
         metrics.backlog_s.labels(**labels).set_function(lambda: model.batcher.backlog_s)
-        metrics.capacity_images_per_s.labels(**labels).set(runner.capacity_images_per_s)
+        metrics.capacity_images_per_s.labels(**labels).set(runner.curve.capacity_images_per_s)
         metrics.model_info.labels(
             **labels,
             dtype=model.manifest.dtype,
@@ -157,7 +157,7 @@ class Catalog:
             "%s is ready on %s: %.0f images/s, golden deviation %.1e",
             model.version,
             runner.program.device,
-            runner.capacity_images_per_s,
+            runner.curve.capacity_images_per_s,
             model.golden_deviation,
         )
 

@@ -3,16 +3,17 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from model_store.preprocess import Preprocessing, to_input
+from model_store.preprocess import Preprocessing, reduction, to_input
 from service.batcher import Answer
+from service.decoders import Decoders
 from service.errors import DeadlineExceeded, ServiceError
-from service.images import decode
+from service.images import decode_reduced, whole
 from service.metrics import Metrics
 from service.models import ServedModel
 from service.runner import Row
@@ -32,9 +33,10 @@ Outcome = Computed | ServiceError
 class Pipeline:
     """The way of images through decoder threads and a model's batcher."""
 
-    decoders: ThreadPoolExecutor
+    decoders: Decoders
     metrics: Metrics
     max_image_pixels: int
+    decode_scaling: bool
 
     async def run(
         self, model: ServedModel, images: Sequence[bytes | ServiceError], deadline: float
@@ -46,7 +48,8 @@ class Pipeline:
         Raises:
             ServiceError: the request as a whole is not admitted (overload, draining, deadline).
         """
-        with model.batcher.admit(len(images), deadline):
+        decode_s = self.decoders.wait_s(len(images))
+        with model.batcher.admit(len(images), deadline, preparation_s=decode_s):
             return await asyncio.gather(*(self._outcome(model, i, deadline) for i in images))
 
     async def _outcome(
@@ -65,26 +68,26 @@ class Pipeline:
     async def _decode(
         self, data: bytes, model: ServedModel, deadline: float
     ) -> tuple[np.ndarray, float]:
-        loop = asyncio.get_running_loop()
-        preprocessing = model.manifest.preprocessing
+        decode = partial(self.decode_input, data, model.manifest.preprocessing)
         try:
             async with asyncio.timeout_at(deadline):
-                return await loop.run_in_executor(
-                    self.decoders, _decode_input, data, preprocessing, self.max_image_pixels
-                )
+                return await self.decoders.run(decode)
         except TimeoutError:
             raise DeadlineExceeded("The deadline passed before the image was decoded.") from None
+
+    def decode_input(self, data: bytes, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
+        """Decode and resize in a worker thread; return uint8 [H, W, 3] and the seconds it took."""
+        began_s = time.perf_counter()
+        allowed = partial(reduction, preprocessing=preprocessing)
+        picture = decode_reduced(
+            data,
+            max_pixels=self.max_image_pixels,
+            reduction=allowed if self.decode_scaling else whole,
+        )
+        pixels_HxWx3 = to_input(picture.image, preprocessing, box=picture.box)
+        return pixels_HxWx3, time.perf_counter() - began_s
 
     def _observe(self, model: ServedModel, decode_s: float, answer: Answer[Row]) -> None:
         stages = {"decode": decode_s, "queue": answer.queue_s, "device": answer.device_s}
         for stage, seconds in stages.items():
             self.metrics.stage_duration_s.labels(**model.labels, stage=stage).observe(seconds)
-
-
-def _decode_input(
-    data: bytes, preprocessing: Preprocessing, max_pixels: int
-) -> tuple[np.ndarray, float]:
-    """Decode and resize in a worker thread; return uint8 [H, W, 3] and the seconds it took."""
-    began_s = time.perf_counter()
-    pixels_HxWx3 = to_input(decode(data, max_pixels=max_pixels), preprocessing)
-    return pixels_HxWx3, time.perf_counter() - began_s

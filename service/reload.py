@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from model_store.errors import StoreError
 from model_store.store import ModelStore
-from service.loading import GoldenMismatch, Loader, is_transient, public_reason
+from service.loading import Loader, is_transient, public_reason
 from service.models import Catalog, ServedModel, Stored
+from service.qualification import GoldenMismatch
 from service.settings import Settings
 
 log = logging.getLogger("mixer.reload")

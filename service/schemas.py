@@ -119,7 +119,7 @@ class EmbeddingAnswers(BaseModel):
 
 
 class Bucket(BaseModel):
-    """One compiled batch size."""
+    """One measured batch size."""
 
     images: int
     latency_ms: float
@@ -135,11 +135,15 @@ class ModelVersion(BaseModel):
     input_size: int
     classes: int
     embedding_dim: int
-    dtype: str
+    dtype: str = Field(description="type in which the parameters are stored")
+    precision: str = Field(description="type of the products and activations")
     runtime: str
     device: str
     buckets: list[Bucket]
-    golden_deviation: float
+    golden_deviation: float = Field(
+        description="largest difference to the maker's float32 outputs on the golden images, "
+        "relative to the largest output: what hardware, runtime and precision change"
+    )
     state: Literal["ready"]
 
 

@@ -7,12 +7,15 @@ environment.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Names = Annotated[tuple[str, ...], NoDecode]
+Precision = Literal["float32", "bfloat16"]
+Runtime = Literal["xla", "openvino"]
+RuntimeSetting = Literal["auto"] | Runtime
 Sizes = Annotated[tuple[int, ...], NoDecode]
 
 MIB = 1024**2
@@ -49,10 +52,29 @@ class Settings(BaseSettings):
     default_model: str | None = Field(
         None, description="Name that answers when a request names none; unset: the first model."
     )
+    runtime: RuntimeSetting = Field(
+        "auto",
+        description="What computes: XLA (CPU, GPU, TPU) or OpenVINO (x86 CPU); auto takes the "
+        "fastest here that reproduces the golden logits.",
+    )
+    precision: Names = Field(
+        ("float32",),
+        description="Type of products and activations, float32 or bfloat16, comma separated: one "
+        "for all models, and name=TYPE for single ones. bfloat16 is several times faster where "
+        "the hardware has it (AMX, GPU, TPU) and deviates by about 1 % of the largest logit.",
+    )
     buckets: Sizes = Field(
-        (1, 2, 4, 8, 16, 32),
-        description="Batch sizes compiled before ready, comma separated; more sizes waste less "
-        "padding and take longer to start.",
+        (),
+        description="Batch sizes compiled before ready, comma separated. Unset: 1, 2, 4, ... are "
+        "measured, and those that are worth it are kept.",
+    )
+    max_batch_images: int = Field(
+        64, gt=0, description="Largest batch that is tried where `buckets` is unset."
+    )
+    compile_cache_dir: Path | None = Field(
+        Path("~/.cache/mixer/compiled"),
+        description="Compiled programs and measured latencies, for faster starts; empty: none. "
+        "Whoever can write there runs code in the service.",
     )
     max_queue_images: int = Field(
         256, gt=0, description="Images admitted and not yet answered per model; past it, 429."
@@ -68,6 +90,12 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         50_000_000, gt=0, description="Largest image by its header, before a pixel is decoded."
     )
+    decode_scaling: bool = Field(
+        True,
+        description="Decode large JPEGs at 1/2, 1/4 or 1/8 where that leaves four pixels a side "
+        "for each one of the resized picture; an answer changes as little as by saving the photo "
+        "once more at quality 95. Not with the area filter.",
+    )
     max_images: int = Field(64, gt=0, description="Most images in one request.")
     default_timeout_ms: int = Field(
         30_000, gt=0, description="Deadline of requests that send no X-Request-Timeout-Ms."
@@ -81,6 +109,11 @@ class Settings(BaseSettings):
         gt=0,
         description="Largest deviation of the golden logits, relative to the largest of them; "
         "float32 differs by about 1e-6 between machines, a wrong network by more than 0.1.",
+    )
+    bfloat16_tolerance: float = Field(
+        0.05,
+        gt=0,
+        description="The same for models that compute in bfloat16.",
     )
     canary_interval_ms: int = Field(
         5_000, gt=0, description="An idle device computes a canary this often, for /livez."
@@ -101,17 +134,31 @@ class Settings(BaseSettings):
         "info", description="info logs one line a request."
     )
 
-    @field_validator("models", "url_allow", "buckets", mode="before")
+    @field_validator("models", "url_allow", "buckets", "precision", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("compile_cache_dir", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("precision")
+    @classmethod
+    def _known_precisions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if entry.rpartition("=")[2] not in get_args(Precision):
+                msg = f"must be float32 or bfloat16, or name=float32 and such, not {entry!r}"
+                raise ValueError(msg)
+        return value
+
     @field_validator("buckets")
     @classmethod
     def _ascending(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or value[0] < 1 or list(value) != sorted(set(value)):
+        if value and (value[0] < 1 or list(value) != sorted(set(value))):
             msg = "must be ascending positive batch sizes, such as 1,2,4,8"
             raise ValueError(msg)
         return value
@@ -125,6 +172,15 @@ class Settings(BaseSettings):
             msg = f"max_images {self.max_images} is above max_queue_images {self.max_queue_images}"
             raise ValueError(msg)
         return self
+
+    def precision_of(self, model: str) -> Precision:
+        """Return the precision in which a model computes, given its name."""
+        entries = dict(entry.rpartition("=")[::2] for entry in self.precision)
+        return cast("Precision", entries.get(model, entries.get("", "float32")))
+
+    def tolerance(self, precision: Precision) -> float:
+        """Return the largest deviation of the golden logits that is allowed in this precision."""
+        return self.golden_tolerance if precision == "float32" else self.bfloat16_tolerance
 
 
 def load_settings(overrides: Mapping[str, Any]) -> Settings:

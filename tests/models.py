@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from model_store.checkpoint import Checkpoint, make_checkpoint
+from model_store.assembly import make_checkpoint
+from model_store.checkpoint import Checkpoint
 from model_store.manifest import Provenance
 from model_store.preprocess import Preprocessing
 from model_store.variants import MixerConfig

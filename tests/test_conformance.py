@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from model_store.enlarge import enlarge, enlarged_config, enlargement_factor, with_new_head
 from model_store.importers.npz import read_npz, write_npz
 from model_store.importers.timm import read_timm, write_timm
-from model_store.mixer import Execution, Mixer, load_mixer, named_parameters
+from model_store.layers import Execution
+from model_store.mixer import Mixer, load_mixer, named_parameters
 from model_store.parameters import parameter_shapes
 from model_store.preprocess import Preprocessing, normalise, to_input
 from model_store.ridge import (
@@ -282,7 +283,7 @@ def test_item_9_one_step_by_hand() -> None:
 
 def test_item_10_stochastic_depth() -> None:
     model = Mixer(TINY, Execution(stochastic_depth=0.5), rngs=nnx.Rngs(0))
-    assert [block.drop_rate for block in model.blocks] == pytest.approx([0, 0.25, 0.5])
+    assert [block.drop.rate for block in model.blocks] == pytest.approx([0, 0.25, 0.5])
     last = nnx.jit(model.blocks[-1])
     x_BxSxC = jnp.tile(jax.random.normal(jax.random.key(0), (1, 9, 5)), (64, 1, 1))
     kept = np.asarray(last(x_BxSxC, None))

@@ -8,9 +8,9 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from model_store.checkpoint import read_parameters
 from model_store.manifest import PARAMETERS_FILE, Manifest
 from model_store.mixer import load_mixer
+from model_store.parameters import read_parameters
 from model_store.store import ModelStore
 from trainer.calibration import BINS, reliability_bins
 from trainer.command import run_command

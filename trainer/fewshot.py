@@ -20,9 +20,9 @@ from flax import nnx
 from rich.console import Console
 from rich.table import Table
 
-from model_store.checkpoint import read_parameters
 from model_store.manifest import PARAMETERS_FILE
 from model_store.mixer import Mixer, load_mixer
+from model_store.parameters import read_parameters
 from model_store.preprocess import Preprocessing, normalise
 from model_store.ridge import (
     FewShotResult,

@@ -16,8 +16,8 @@ import tyro
 from PIL import Image
 from rich.console import Console
 
-from model_store.checkpoint import read_parameters
 from model_store.manifest import PARAMETERS_FILE
+from model_store.parameters import read_parameters
 from model_store.store import ModelStore
 from trainer.command import run_command
 

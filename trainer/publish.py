@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from model_store.checkpoint import make_checkpoint
+from model_store.assembly import make_checkpoint
 from model_store.manifest import Provenance, TrainingSummary
 from model_store.store import ModelStore, VersionRef
 from trainer.config import all_settings

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from model_store.checkpoint import read_parameters
 from model_store.enlarge import enlarge, enlargement_factor, with_new_head
 from model_store.manifest import PARAMETERS_FILE
+from model_store.parameters import read_parameters
 from model_store.store import ModelStore
 from trainer.config import TrainConfig
 

@@ -10,12 +10,14 @@ import numpy as np
 import optax
 from flax import nnx
 
-from model_store.mixer import Execution, Mixer, load_mixer
+from model_store.layers import Execution
+from model_store.mixer import Mixer, load_mixer
 from model_store.preprocess import normalise
 from trainer.augment import mixup
 from trainer.config import TrainConfig
 from trainer.layout import Layout
 from trainer.losses import loss_function
+from trainer.networks.network import Network, NetworkBuilder
 from trainer.optimiser import make_optimiser
 
 Params = Any  # nnx.State of the parameters: a pytree of float32 arrays
@@ -49,6 +51,7 @@ def build_step(
     *,
     layout: Layout | None = None,
     start: Mapping[str, np.ndarray] | None = None,
+    network: NetworkBuilder | None = None,
 ) -> tuple[TrainState, Step]:
     """Return the initial state of a run and its compiled step.
 
@@ -59,13 +62,23 @@ def build_step(
         config: the run's settings.
         total_steps: the length of the run, which its schedule needs.
         layout: the devices (default: all, as configured).
-        start: parameters by name (default: fresh ones).
+        start: parameters of the Mixer by name (default: fresh ones).
+        network: what to train (default: the Mixer of `config.model`), from `trainer.networks`.
+            Of the model's settings it shares the image size and the number of classes.
+
+    Raises:
+        ValueError: the batch is no multiple of its parts, `network` has another number of classes,
+            or `start` is given for it.
     """
+    if start is not None and network is not None:
+        msg = "start has the parameters of a Mixer: a run of another network begins with fresh ones"
+        raise ValueError(msg)
+    build = network or partial(_mixer, config)
     layout = layout or Layout(config.compute)
     slices = _slices(config)
     optimiser = make_optimiser(config.optimiser, total_steps)
-    state = _initial_state(config, optimiser, layout, start)
-    gradients = partial(_gradients, jax.value_and_grad(_objective(config), has_aux=True))
+    gradients = partial(_gradients, jax.value_and_grad(_objective(config, build), has_aux=True))
+    state = _initial_state(config, build, optimiser, layout, start)
     key = jax.random.key(config.seed)
 
     def step(
@@ -107,8 +120,13 @@ def _execution(config: TrainConfig) -> Execution:
     )
 
 
+def _mixer(config: TrainConfig, execution: Execution, rngs: nnx.Rngs) -> Mixer:
+    return Mixer(config.model, execution, rngs=rngs)
+
+
 def _initial_state(
     config: TrainConfig,
+    build: NetworkBuilder,
     optimiser: optax.GradientTransformation,
     layout: Layout,
     start: Mapping[str, np.ndarray] | None,
@@ -116,7 +134,7 @@ def _initial_state(
     """Make the state where it will lie, since one device may not hold all of it."""
 
     def fresh() -> Params:
-        model = Mixer(config.model, rngs=nnx.Rngs(config.seed))
+        model = build(Execution(), nnx.Rngs(config.seed))
         if model.head is not None and model.head.bias is not None:
             model.head.bias[...] += config.head_bias
         return nnx.state(model, nnx.Param)
@@ -139,9 +157,10 @@ Objective = Callable[
 ]  # parameters, images, targets, key -> loss, accuracy
 
 
-def _objective(config: TrainConfig) -> Objective:
+def _objective(config: TrainConfig, build: NetworkBuilder) -> Objective:
     execution, loss = _execution(config), loss_function(config.loss)
-    model = nnx.eval_shape(lambda: Mixer(config.model, execution, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: build(execution, nnx.Rngs(0)))
+    _check_classes(model, config.model.num_classes)
     graph, _ = nnx.split(model, nnx.Param)
 
     def objective(
@@ -152,6 +171,13 @@ def _objective(config: TrainConfig) -> Objective:
         return loss(logits_BxN, targets_BxN), hits_B.mean()
 
     return objective
+
+
+def _check_classes(model: Network, wanted: int) -> None:
+    found = 0 if model.head is None else model.head.out_features
+    if found != wanted:
+        msg = f"the network tells {found} classes apart, the run's configuration has {wanted}"
+        raise ValueError(msg)
 
 
 def _gradients(

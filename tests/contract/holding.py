@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from service.runner import Program
+from service.curve import LatencyCurve
+from service.runtimes.program import Program
 from tests.service.live import LiveServer
 
 TIMEOUT_S = 60
@@ -20,7 +21,8 @@ class Gate:
         self._program = program
         self._open = threading.Event()
         self.entered = threading.Event()
-        self.runtime = program.runtime
+        self.runtime, self.precision = program.runtime, program.precision
+        self.pads = program.pads
 
     @property
     def device(self) -> str:
@@ -60,3 +62,8 @@ def eventually(condition: Callable[[], bool]) -> None:
     give_up = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < give_up, "it did not happen"
+
+
+def slowed(curve: LatencyCurve) -> LatencyCurve:
+    """Return the same batch sizes, as if each took a quarter of an hour."""
+    return LatencyCurve(dict.fromkeys(curve.latencies_s, 1000.0), pads=curve.pads)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.contract.asking import assert_problem, multipart
-from tests.contract.holding import Gate, gate
+from tests.contract.holding import Gate, gate, slowed
 from tests.contract.pictures import claiming, encoded, picture
 from tests.service.live import LiveServer
 
@@ -127,7 +127,7 @@ def test_a_deadline_beyond_the_backlog_is_unreachable(
     tight: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = tight.parts.catalog.served[0].runner
-    monkeypatch.setattr(runner, "latencies_s", dict.fromkeys(runner.buckets, 1000.0))
+    monkeypatch.setattr(runner, "curve", slowed(runner.curve))
     answer = tight.client.post(
         "/classify", content=IMAGE, headers={"X-Request-Timeout-Ms": "60000"}
     )

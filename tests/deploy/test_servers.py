@@ -192,11 +192,10 @@ def test_the_servers_only_read_what_others_wrote(render: str) -> None:
 def test_what_is_compiled_for_is_what_serves(render: str) -> None:
     """Other variables, images or nodes would give programs under other names."""
     (_, deployed), (_, compiling) = sorted(pods(render))
-    own = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"}
     drain = {"MIXER_DRAIN_DELAY_MS", "MIXER_DRAIN_TIMEOUT_MS"}
     served, compiled = environment(server(deployed)), environment(server(compiling))
-    assert served.keys() - drain == compiled.keys() - own
-    assert all(compiled[name] == served[name] for name in compiled.keys() - own)
+    assert served.keys() - drain == compiled.keys()
+    assert all(compiled[name] == served[name] for name in compiled)
     for field in ("nodeSelector", "tolerations", "securityContext"):
         assert deployed.get(field) == compiling.get(field)
     for field in ("image", "resources"):

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_store.checkpoint import Checkpoint, make_checkpoint, read_parameters
+from model_store.assembly import golden_outputs, make_checkpoint
+from model_store.checkpoint import Checkpoint
 from model_store.errors import Corrupt, InvalidManifest, NotFound, ParameterMismatch
-from model_store.golden import deviation, draw_golden_images, golden_outputs
+from model_store.golden import deviation, draw_golden_images
 from model_store.manifest import PARAMETERS_FILE, record
 from model_store.mixer import load_mixer
+from model_store.parameters import read_parameters
 from model_store.store import ModelStore
 from model_store.variants import MixerConfig
 from tests.model_store.tiny import TINY, random_arrays

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from model_store.checkpoint import read_parameters
 from model_store.errors import InvalidManifest, WeightsRefused
 from model_store.exchange import Format, export_parameters, import_checkpoint
 from model_store.importers.imported import ImportedWeights
 from model_store.importers.npz import read_npz, write_npz
 from model_store.importers.timm import read_timm, write_timm
 from model_store.manifest import PARAMETERS_FILE
+from model_store.parameters import read_parameters
 from tests.model_store.tiny import TINY, random_arrays
 
 ARRAYS = random_arrays(TINY)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_store.golden import deviation, draw_golden_images, golden_outputs
+from model_store.assembly import golden_outputs
+from model_store.golden import deviation, draw_golden_images
 from model_store.mixer import Mixer, load_mixer
 from model_store.preprocess import Preprocessing, to_input
 from tests.model_store import reference_forward

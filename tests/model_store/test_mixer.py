@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_store.errors import ParameterMismatch
-from model_store.mixer import Execution, Mixer, load_mixer, named_parameters
+from model_store.layers import Execution
+from model_store.mixer import Mixer, load_mixer, named_parameters
 from model_store.parameters import parameter_shapes
 from model_store.variants import MixerConfig
 from tests.model_store import reference_forward

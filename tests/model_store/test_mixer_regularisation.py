@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from model_store.mixer import Execution, Mixer, MixerBlock, Mlp
+from model_store.layers import Execution, Mlp
+from model_store.mixer import Mixer, MixerBlock
 from tests.model_store.tiny import TINY, random_images
 
 EXAMPLES = 400
@@ -34,13 +35,13 @@ def block(drop_rate: float, rule: Rule) -> MixerBlock:
 def test_rates_follow_their_rule(rule: Rule, rates: list[float]) -> None:
     execution = Execution(stochastic_depth=0.4, stochastic_depth_rule=rule)
     model = Mixer(TINY, execution, rngs=nnx.Rngs(0))
-    assert [b.drop_rate for b in model.blocks] == pytest.approx(rates)
+    assert [b.drop.rate for b in model.blocks] == pytest.approx(rates)
 
 
 def test_a_single_block_of_a_ramp_is_never_dropped() -> None:
     shallow = TINY.model_copy(update={"depth": 1})
     model = Mixer(shallow, Execution(stochastic_depth=0.4), rngs=nnx.Rngs(0))
-    assert [b.drop_rate for b in model.blocks] == [0]
+    assert [b.drop.rate for b in model.blocks] == [0]
 
 
 @pytest.mark.parametrize(("rule", "scale"), [("ramp", 1), ("constant", 1 / 0.75)])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 
 from service.batcher import Answer, BatchOutput, MicroBatcher
+from service.curve import LatencyCurve
 from service.errors import ServiceError
 
 LATENCIES = {1: 3.0, 2: 4.0, 4: 5.0}  # seconds, by bucket
@@ -33,24 +34,13 @@ class FakeDevice:
         faults: Sequence[str] = (),
         slower_s: Sequence[float] = (),
     ) -> None:
-        self.latencies = latencies
+        self.curve = LatencyCurve(latencies, pads=True)
         self.runs: list[Run] = []
         self.inside = 0
         self.contexts: list[str] = []
         self._faults = chain(faults, repeat("none"))
         self._slower_s = chain(slower_s, repeat(0.0))
         self._device = asyncio.Lock()
-
-    @property
-    def buckets(self) -> Sequence[int]:
-        return list(self.latencies)
-
-    def latency_s(self, images: int) -> float:
-        return self.latencies[self._bucket(images)]
-
-    def _bucket(self, images: int) -> int:
-        assert images >= 1
-        return next(bucket for bucket in self.latencies if images <= bucket)
 
     async def run(self, items: Sequence[int]) -> BatchOutput[str]:
         now = asyncio.get_running_loop().time
@@ -68,7 +58,7 @@ class FakeDevice:
         if this.fault == "raise while preparing":
             raise OSError("no memory")
         async with self._device:
-            device_s = self.latency_s(len(this.items)) + next(self._slower_s)
+            device_s = self.curve.latency_s(len(this.items)) + next(self._slower_s)
             await asyncio.sleep(device_s)
         if this.fault == "raise":
             raise OSError("the device fell off the bus")
@@ -79,7 +69,7 @@ class FakeDevice:
             rows.pop()
         if this.fault == "long":
             rows.append("row of nobody")
-        return BatchOutput(rows, device_s, self._bucket(len(this.items)))
+        return BatchOutput(rows, device_s, self.curve.bucket(len(this.items)))
 
     @property
     def batches(self) -> list[list[int]]:

@@ -39,7 +39,9 @@ class LiveServer:
 @contextmanager
 def live_server(**settings: Any) -> Iterator[LiveServer]:
     """Serve over a real socket until the block ends; yields once loading has ended."""
-    configured = load_settings({"port": 0, "log_level": "warning", **settings})
+    configured = load_settings(
+        {"port": 0, "log_level": "warning", "compile_cache_dir": None, **settings}
+    )
     app = create_app(configured)
     server = Server(app, configured)
     loading = threading.Event()
@@ -70,7 +72,7 @@ def server_process(log: Path, **settings: Any) -> Iterator[tuple[subprocess.Pope
     """Run `mixer serve` as a process; yields it with its URL once it says that it is ready."""
     options = [
         part
-        for name, value in {"port": 0, **settings}.items()
+        for name, value in {"port": 0, "compile_cache_dir": "", **settings}.items()
         for part in (f"--{name.replace('_', '-')}", str(value))
     ]
     with log.open("wb") as output:

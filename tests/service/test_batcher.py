@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.batcher import Answer, BatchOutput
+from service.batcher import MARGIN, PACE_WEIGHT, Answer, BatchOutput
 from service.errors import (
     DeadlineExceeded,
     DeadlineUnreachable,
@@ -371,15 +371,52 @@ def test_deadline_behind_the_backlog_is_refused_at_admission() -> None:
         batcher, _ = made(other_s=2.0)
         start(batcher, 0)
         await until(1.0)
-        # Left of the running one 2, of other models 2, then 4 and 1 images: 5 + 3. In all until 13.
+        # Left of the running one 2, of other models 2, then 4 and 1 images: 5 + 3. In all 12.
         with batcher.admit(3, None):
-            with pytest.raises(DeadlineUnreachable), batcher.admit(2, 13.0):
+            until_done = 1.0 + 12.0 * (1 + MARGIN)
+            with pytest.raises(DeadlineUnreachable), batcher.admit(2, until_done):
                 pass
-            with batcher.admit(2, 13.1):
+            with batcher.admit(2, until_done + 0.1):
                 pass
-            with batcher.admit(1, 10.1):
+            with batcher.admit(1, 1.0 + 9.0 * (1 + MARGIN) + 0.1):
                 pass
         await batcher.drain()
+
+    run(main())
+
+
+def test_a_deadline_that_preparation_outlasts_is_refused_at_admission() -> None:
+    async def main() -> None:
+        batcher, _ = made()
+        # Idle: two images are decoded in 6 and computed in 4.
+        until_done = 10.0 * (1 + MARGIN)
+        with (
+            pytest.raises(DeadlineUnreachable),
+            batcher.admit(2, until_done, preparation_s=6.0),
+        ):
+            pass
+        with batcher.admit(2, until_done + 0.1, preparation_s=6.0):
+            pass
+        # Behind a longer backlog the preparation is over before the device is free.
+        start(batcher, *range(8))
+        await until(0.0)
+        backlog_s = batcher.backlog_s + 4.0
+        with batcher.admit(2, backlog_s * (1 + MARGIN) + 0.1, preparation_s=6.0):
+            pass
+        await batcher.drain()
+
+    run(main())
+
+
+def test_estimates_follow_what_batches_really_take() -> None:
+    async def main() -> None:
+        batcher, _ = made(FakeDevice(slower_s=[3.0]))  # the first takes twice what was measured
+        with batcher.admit(1, None):
+            idle_s = batcher.backlog_s
+        (first,) = start(batcher, 0)
+        await first
+        with batcher.admit(1, None):
+            assert batcher.backlog_s == pytest.approx(idle_s * (1 + PACE_WEIGHT))
 
     run(main())
 

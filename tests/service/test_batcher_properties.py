@@ -9,7 +9,7 @@ from itertools import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.batcher import Answer, MicroBatcher
+from service.batcher import MARGIN, Answer, MicroBatcher
 from service.errors import (
     DeadlineExceeded,
     DeadlineUnreachable,
@@ -91,7 +91,7 @@ class Played:
         assert device.inside <= 2
         no_deadlines = all(each.deadline is None for each in self.calls)
         if no_deadlines and device.inside == 1:
-            assert len(waiting) < device.buckets[-1], "a full batch waits unprefetched"
+            assert len(waiting) < device.curve.largest, "a full batch waits unprefetched"
         assert self.held <= self.story.max_queue_images
         assert self.batcher.backlog_s >= 0.0
 
@@ -116,8 +116,9 @@ class Played:
             assert self.draining
         except DeadlineUnreachable:
             assert deadline is not None
-            slowest_s = max(self.device.latencies.values())
-            assert now + self.batcher.backlog_s + images * slowest_s >= deadline
+            slowest_s = max(self.device.curve.latencies_s.values())
+            expected_s = self.batcher.backlog_s + images * slowest_s
+            assert now + expected_s * (1 + MARGIN) >= deadline
 
     async def _answer(self, request: Request, deadline: float | None) -> None:
         self.held += len(request.decode_s)
@@ -175,7 +176,7 @@ def check_device(played: Played) -> None:
     handed = list(chain.from_iterable(played.device.batches))
     assert handed == sorted(set(handed)), "out of order, or twice"
     for batch in played.device.runs:
-        largest = played.device.buckets[-1]
+        largest = played.device.curve.largest
         assert 1 <= len(batch.items) <= largest
         assert batch.ahead == 0 or (batch.ahead == 1 and len(batch.items) == largest)
         for item in batch.items:

@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from service.curve import LatencyCurve
 from service.runner import Device, Runner
+from service.settings import Precision
 
 T = TypeVar("T")
 
@@ -19,6 +21,8 @@ class RecordingProgram:
     """Answers each image with its first pixel, and remembers what it was asked."""
 
     runtime = "recording"
+    precision: Precision = "float32"
+    pads = True
     device = "none"
 
     def __init__(self) -> None:
@@ -52,13 +56,12 @@ def with_runner(program: RecordingProgram, use: Any) -> tuple[Any, list[tuple[in
 
     async def run() -> Any:
         device = Device()
+        curve = LatencyCurve({1: 2.0, 2: 3.0, 4: 5.0}, pads=program.pads)
+        for size in curve.latencies_s:
+            program.compile(size)
         runner = Runner(
-            program, device, (1, 2, 4), IMAGE_SIZE, on_batch=lambda *seen: observed.append(seen)
+            program, device, curve, IMAGE_SIZE, on_batch=lambda *seen: observed.append(seen)
         )
-        for bucket in runner.buckets:
-            program.compile(bucket)
-        await runner.warm_up()
-        program.batches.clear()
         try:
             return await use(runner)
         finally:
@@ -85,17 +88,6 @@ def test_a_batch_is_padded_with_blanks_to_the_smallest_bucket(
     assert not batch[images:].any()
     assert output.bucket == bucket
     assert observed == [(images, bucket)]
-
-
-def test_warm_up_runs_and_measures_every_bucket(program: RecordingProgram) -> None:
-    async def look(runner: Runner) -> Runner:
-        return runner
-
-    runner, _ = with_runner(program, look)
-    assert program.compiled == [1, 2, 4]
-    assert list(runner.latencies_s) == [1, 2, 4]
-    assert runner.latency_s(3) == runner.latencies_s[4]
-    assert runner.capacity_images_per_s == max(b / s for b, s in runner.latencies_s.items())
 
 
 def test_all_calls_are_on_one_thread(program: RecordingProgram) -> None:

@@ -30,7 +30,6 @@ def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         ("port", "99999", "less than or equal to 65535"),
         ("port", "http", "valid integer"),
         ("buckets", "8,4", "ascending positive batch sizes"),
-        ("buckets", "", "ascending positive batch sizes"),
         ("buckets", "0,1", "ascending positive batch sizes"),
         ("max_images", "0", "greater than 0"),
         ("log_level", "loud", "'debug', 'info', 'warning' or 'error'"),

@@ -46,8 +46,14 @@ async def watching(
     store: ModelStore, *references: str, **settings: object
 ) -> AsyncIterator[Watched]:
     """Load these references of the store."""
-    given = {"store": store.root, "models": references, "buckets": (1,), **settings}
-    configured, metrics = load_settings(given), Metrics()
+    given = {
+        "store": store.root,
+        "models": references,
+        "runtime": "xla",
+        "buckets": (1,),
+        "compile_cache_dir": None,
+    }
+    configured, metrics = load_settings(given | settings), Metrics()
     catalog = Catalog(configured, metrics)
     loader = Loader(configured, metrics, catalog)
     watched = Watched(catalog, Watcher(configured, catalog, loader), loader, metrics)

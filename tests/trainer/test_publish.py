@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_store.checkpoint import read_parameters
-from model_store.golden import deviation, golden_outputs
+from model_store.assembly import golden_outputs
+from model_store.golden import deviation
 from model_store.manifest import PARAMETERS_FILE, Manifest
 from model_store.mixer import load_mixer
+from model_store.parameters import read_parameters
 from model_store.store import ModelStore
 from tests.trainer.conftest import Finished
 from tests.trainer.tiny import CLASSES, RECIPE_STEPS, tiny_config

@@ -101,7 +101,7 @@ securityContext:
   value: "0"
 {{- end }}
 {{- if .Values.compileCache.enabled }}
-- name: JAX_COMPILATION_CACHE_DIR
+- name: MIXER_COMPILE_CACHE_DIR
   value: /compile-cache
 {{- end }}
 {{- if eq .Values.accelerator.kind "gpu" }}

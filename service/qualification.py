@@ -1,0 +1,218 @@
+"""What a model goes through before it may serve: a runtime is chosen, measured and checked.
+
+programs of the runtimes -> the fastest first -> compile and measure batch sizes -> the curve ->
+golden images in every size -> Qualified, and a plan that spares the next start the measuring
+"""
+
+import logging
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from model_store.golden import deviation
+from model_store.manifest import GoldenImage
+from model_store.names import VersionRef
+from service.compile_cache import Plan
+from service.curve import WORTHWHILE, LatencyCurve, worthwhile
+from service.runner import Device, Runner
+from service.runtimes.program import Program
+from service.settings import Runtime
+
+log = logging.getLogger("mixer.models")
+
+T = TypeVar("T")
+
+REPEATS = 5
+ENOUGH_S = 0.5  # a batch size that took so long in all is measured well enough
+RACE_IMAGES = 4
+
+
+class GoldenMismatch(Exception):
+    """Our hardware and code do not reproduce what the version's maker computed."""
+
+
+class RunAside(Protocol):
+    """Runs a function on a thread that is not the device's."""
+
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]:
+        """Return what the function returns."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What must be reproduced: pixels as uint8 [H, W, 3], the maker's outputs, how closely."""
+
+    version: VersionRef
+    pixels: Sequence[np.ndarray]
+    outputs: Sequence[GoldenImage]
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Which batch sizes are measured: exactly these, or if there are none 1, 2, 4 ... `largest`."""
+
+    fixed: tuple[int, ...]
+    largest: int
+
+
+@dataclass(frozen=True)
+class Qualified:
+    """A program that may serve, its measured curve, and how far it is from its golden outputs."""
+
+    runtime: Runtime
+    program: Program
+    curve: LatencyCurve
+    golden_deviation: float
+
+    @property
+    def plan(self) -> Plan:
+        """What the next start needs to know."""
+        curve = self.curve
+        return Plan(runtime=self.runtime, pads=curve.pads, latencies_s=curve.latencies_s)
+
+
+@dataclass(frozen=True)
+class Qualifier:
+    """Qualifies one model: compiles aside, and calls the device as any batch does."""
+
+    make_program: Callable[[Runtime], Program]
+    image_size: int
+    golden: Golden
+    sizes: Sizes
+    device: Device
+    run_aside: RunAside
+
+    async def best_of(self, runtimes: Sequence[Runtime]) -> Qualified:
+        """Qualify the fastest of the runtimes that reproduces the golden outputs.
+
+        Raises:
+            GoldenMismatch: none does.
+            Exception: the only runtime failed.
+        """
+        entrants = await self._race(runtimes)
+        for runtime, program in entrants[:-1]:
+            try:
+                return await self._measured(runtime, program)
+            except Exception:
+                log.exception("%s is not used: trying the next runtime", runtime)
+        return await self._measured(*entrants[-1])
+
+    async def by_plan(self, plan: Plan) -> Qualified:
+        """Qualify as an earlier start found best, without measuring; one batch size is checked.
+
+        Raises:
+            GoldenMismatch: the golden outputs are not reproduced any more.
+            Exception: the program fails.
+        """
+        program, curve = await self._make(plan.runtime), plan.curve
+        for size in curve.latencies_s:
+            if program.pads:  # others need no preparation: it would only cost time
+                await self._compile(program, size)
+        worst = await self._check(program, curve, [curve.bucket(len(self.golden.pixels))])
+        return Qualified(plan.runtime, program, curve, worst)
+
+    async def _race(self, runtimes: Sequence[Runtime]) -> list[tuple[Runtime, Program]]:
+        """Make a program of each runtime, and return them with the fastest first."""
+        if len(runtimes) == 1:
+            return [(runtimes[0], await self._make(runtimes[0]))]
+        times: list[tuple[float, Runtime, Program]] = []
+        for runtime in runtimes:
+            try:
+                program = await self._make(runtime)
+                times.append((await self._time(program, RACE_IMAGES), runtime, program))
+            except Exception:
+                if runtime == runtimes[-1] and not times:
+                    raise
+                log.exception("%s does not run here", runtime)
+        return [(runtime, program) for _, runtime, program in sorted(times, key=lambda t: t[0])]
+
+    async def _measured(self, runtime: Runtime, program: Program) -> Qualified:
+        curve = await (self._given(program) if self.sizes.fixed else self._explored(program))
+        worst = await self._check(program, curve, list(curve.latencies_s))
+        return Qualified(runtime, program, curve, worst)
+
+    async def _given(self, program: Program) -> LatencyCurve:
+        latencies_s = {size: await self._time(program, size) for size in self.sizes.fixed}
+        return LatencyCurve(latencies_s, pads=program.pads)
+
+    async def _explored(self, program: Program) -> LatencyCurve:
+        """Measure 1, 2, 4, ... images, until more bring no more images a second."""
+        latencies_s: dict[int, float] = {}
+        for size in takewhile(lambda size: size <= self.sizes.largest, (2**i for i in range(32))):
+            latencies_s[size] = await self._time(program, size)
+            if size > 1 and latencies_s[size] > 2 * latencies_s[size // 2] * (1 - WORTHWHILE):
+                break
+        kept = worthwhile(latencies_s)
+        if not program.pads:  # sizes in between cost nothing, and make the curve more exact
+            kept = [size for size in latencies_s if size <= kept[-1]]
+        return LatencyCurve({size: latencies_s[size] for size in kept}, pads=program.pads)
+
+    async def _time(self, program: Program, images: int) -> float:
+        """Compile, and return the median seconds of a batch of blank images.
+
+        The first is not counted. One call at a time, so that batches of other models run between.
+        """
+        await self._compile(program, images)
+        shape = (images, self.image_size, self.image_size, 3)
+        call = partial(program, np.zeros(shape, np.uint8))
+        await self.device.call(call)
+        seconds: list[float] = []
+        while len(seconds) < REPEATS and sum(seconds) < ENOUGH_S:
+            seconds.append(await self.device.call(partial(_seconds, call)))
+        return statistics.median(seconds)
+
+    async def _check(self, program: Program, curve: LatencyCurve, sizes: Sequence[int]) -> float:
+        runner = Runner(program, self.device, curve, self.image_size)
+        worst = 0.0
+        for size in sizes:
+            worst = max(worst, await golden_deviation(runner, self.golden, size))
+        if worst > self.golden.tolerance:
+            msg = (
+                f"{self.golden.version} does not reproduce its golden outputs on this hardware "
+                f"({program.runtime}, {program.precision}): they deviate by {worst:.2g}, "
+                f"allowed is {self.golden.tolerance:.2g}"
+            )
+            raise GoldenMismatch(msg)
+        return worst
+
+    async def _make(self, runtime: Runtime) -> Program:
+        return await self.run_aside(partial(self.make_program, runtime))
+
+    async def _compile(self, program: Program, size: int) -> None:
+        # A program that does not pad compiles by running, and so on the device thread.
+        if program.pads:
+            await self.run_aside(partial(program.compile, size))
+        else:
+            await self.device.call(partial(program.compile, size))
+
+
+async def golden_deviation(runner: Runner, golden: Golden, size: int) -> float:
+    """Return how far the golden outputs are missed in batches of `size`, at worst.
+
+    Over logits and embeddings; the measure is `model_store.golden.deviation`.
+    """
+    worst = 0.0
+    for start in range(0, len(golden.pixels), size):
+        expected = golden.outputs[start : start + size]
+        items = golden.pixels[start : start + size]
+        output = await runner.run_in(size, items)
+        for image, row in zip(expected, output.rows, strict=True):
+            worst = max(
+                worst,
+                deviation(np.asarray(image.logits, np.float32), row.logits_N),
+                deviation(np.asarray(image.embedding, np.float32), row.embedding_C),
+            )
+    return worst
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    began_s = time.perf_counter()
+    call()
+    return time.perf_counter() - began_s

@@ -1,0 +1,64 @@
+"""OpenVINO: the Mixer compiled for x86 CPUs; any batch size runs, without padding.
+
+Its kernels use what the CPU has (AVX-512, and AMX for bfloat16), which XLA's do not.
+"""
+
+import platform
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+
+import numpy as np
+
+from model_store.preprocess import Preprocessing
+from model_store.variants import MixerConfig
+from service.runtimes.openvino_import import import_openvino
+from service.runtimes.program import Precision
+
+PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class OpenVinoProgram:
+    """A Mixer on the CPU. Pixels go in as uint8 and are normalised inside the graph."""
+
+    runtime = "openvino"
+    pads = False
+    device = platform.processor() or platform.machine()
+
+    def __init__(
+        self,
+        config: MixerConfig,
+        preprocessing: Preprocessing,
+        arrays: Mapping[str, np.ndarray],
+        *,
+        precision: Precision = "float32",
+        on_compilation: Callable[[], None] = lambda: None,
+    ) -> None:
+        openvino = import_openvino()
+        from service.runtimes.openvino_mixer import build_mixer  # noqa: PLC0415  (imports it too)
+
+        self.precision: Precision = precision
+        self._image_size = config.image_size
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
+        }
+        model = build_mixer(config, preprocessing, arrays)
+        self._compiled = openvino.Core().compile_model(model, "CPU", options)
+        self._request = self._compiled.create_infer_request()
+        on_compilation()
+
+    def compile(self, bucket: int) -> None:
+        """Run a batch of `bucket` blank images: kernels are chosen when a size is first seen."""
+        self(np.zeros((bucket, self._image_size, self._image_size, 3), np.uint8))
+
+    def __call__(self, images_BxHxWx3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits float32 [B, N] and embeddings float32 [B, C] of uint8 images."""
+        self._request.infer([images_BxHxWx3], share_inputs=True)
+        # Copied, since the next call writes over them.
+        logits, embedding = (self._request.get_output_tensor(i).data.copy() for i in (0, 1))
+        return logits, embedding
+
+
+def is_available() -> bool:
+    """Say whether OpenVINO is installed and made for this CPU."""
+    return platform.machine() in {"x86_64", "AMD64"} and find_spec("openvino") is not None

@@ -1,0 +1,54 @@
+"""The import of OpenVINO, which must not be left to chance."""
+
+import logging
+import os
+import subprocess
+import sys
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+log = logging.getLogger("mixer.runtimes")
+
+CPU_INFO = Path("/proc/cpuinfo")
+
+WITHOUT_AMX = "AVX512_CORE_FP16"  # the newest instructions without it
+
+# On import OpenVINO would report home, from a forked copy of this process. None makes the import
+# of its reporter fail, for which it has a silent stand-in.
+_SILENCE = "import sys; sys.modules['openvino_telemetry'] = None"
+
+# A bfloat16 product, in the one way that shows whether the CPU's tiles can be used: using them.
+_TRIAL = """
+import numpy, openvino
+from openvino import opset14 as op
+x = op.parameter([-1, 96], numpy.float32)
+product = op.matmul(x, op.constant(numpy.ones((96, 64), numpy.float32)), False, False)
+model = openvino.Model([product], [x], "trial")
+compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+assert (compiled(numpy.ones((40, 96), numpy.float32))[0] == 96).all()
+"""
+
+
+@cache
+def import_openvino() -> ModuleType:
+    """Import OpenVINO silently, and kept from AMX where that would end the process.
+
+    Some virtual machines show AMX and hide the size of its tiles (CPUID leaf 1DH); the first
+    product then dies of an illegal instruction. So where AMX is shown, a child tries it first.
+    """
+    if "amx_tile" in _cpu_flags() and not _amx_works():
+        log.warning("this CPU shows AMX, and a trial of it failed: going without")
+        os.environ["ONEDNN_MAX_CPU_ISA"] = WITHOUT_AMX  # noqa: TID251  (set, not read)
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    return import_module("openvino")
+
+
+def _cpu_flags() -> str:
+    return CPU_INFO.read_text() if CPU_INFO.exists() else ""
+
+
+def _amx_works() -> bool:
+    command = [sys.executable, "-c", f"{_SILENCE}\n{_TRIAL}"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603

@@ -1,0 +1,75 @@
+"""Which runtimes may serve a model here, and how a program of each is made.
+
+jax is loaded only where XLA may serve: it takes longer than all else of a warm start.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from model_store.preprocess import Preprocessing
+from model_store.variants import MixerConfig
+from service.runtimes import openvino
+from service.runtimes.program import Program
+from service.settings import Precision, Runtime, RuntimeSetting
+
+
+@dataclass(frozen=True)
+class Network:
+    """All that a runtime needs to compute a model."""
+
+    config: MixerConfig
+    preprocessing: Preprocessing
+    arrays: Mapping[str, np.ndarray]
+    precision: Precision
+
+
+@dataclass(frozen=True)
+class Compiling:
+    """Where compiled programs are kept, if anywhere, and who is told of each compilation."""
+
+    on_compilation: Callable[[], None]
+    cache_dir: Path | None = None
+
+
+def runtimes(setting: RuntimeSetting) -> tuple[Runtime, ...]:
+    """Return the runtimes that may serve on this machine, the likely fastest first.
+
+    On CPUs alone there is a choice; accelerators are XLA's.
+    """
+    if setting != "auto":
+        return (setting,)
+    if not openvino.is_available() or _has_accelerator():
+        return ("xla",)
+    return ("openvino", "xla")
+
+
+def make_program(runtime: Runtime, network: Network, compiling: Compiling) -> Program:
+    """Make a program that has no batch size compiled yet.
+
+    Raises:
+        ImportError: the runtime is not installed.
+    """
+    parts = (network.config, network.preprocessing, network.arrays)
+    if runtime == "openvino":
+        return openvino.OpenVinoProgram(
+            *parts, precision=network.precision, on_compilation=compiling.on_compilation
+        )
+    from service.runtimes import xla  # noqa: PLC0415  (see above)
+
+    xla.use_compile_cache(compiling.cache_dir)
+    xla.on_compilation(compiling.on_compilation)
+    return xla.XlaProgram(*parts, precision=network.precision)
+
+
+def _has_accelerator() -> bool:
+    plugins = find_spec("libtpu"), find_spec("jax_plugins"), *entry_points(group="jax_plugins")
+    if not any(plugins):
+        return False
+    import jax  # noqa: PLC0415
+
+    return jax.default_backend() != "cpu"

@@ -1,0 +1,110 @@
+"""The OpenVINO runtime: the graph of its own computes the flax network."""
+
+import platform
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model_store.golden import deviation
+from model_store.mixer import load_mixer
+from model_store.preprocess import Preprocessing, normalise
+from model_store.variants import MixerConfig
+from service.runtimes.openvino import OpenVinoProgram, is_available
+from tests.model_store.tiny import random_arrays
+from tests.models import TINY, square_pipeline
+
+pytestmark = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="OpenVINO's CPU runtime is for x86 here"
+)
+
+
+def pixels(config: MixerConfig, count: int) -> np.ndarray:
+    size = config.image_size
+    return np.random.default_rng(count).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def flax_outputs(
+    config: MixerConfig, preprocessing: Preprocessing, arrays: dict[str, np.ndarray], count: int
+) -> list[np.ndarray]:
+    images = normalise(jnp.asarray(pixels(config, count)), preprocessing)
+    return [np.asarray(output) for output in load_mixer(config, arrays)(images)]
+
+
+configs = st.builds(
+    lambda patch, grid, **sizes: MixerConfig(patch_size=patch, image_size=patch * grid, **sizes),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    width=st.integers(1, 13),
+    depth=st.integers(1, 3),
+    token_mlp_width=st.integers(1, 7),
+    channel_mlp_width=st.integers(1, 17),
+    num_classes=st.integers(0, 6),
+    gelu=st.sampled_from(["tanh", "erf"]),
+    layer_norm_epsilon=st.sampled_from([1e-6, 1e-3]),
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(configs, st.sampled_from([(-1.0, 1.0), (0.0, 1.0), (-2.1, 2.6)]), st.integers(1, 5))
+def test_it_computes_the_network_of_the_store(
+    config: MixerConfig, input_range: tuple[float, float], count: int
+) -> None:
+    preprocessing = square_pipeline(config).model_copy(update={"input_range": input_range})
+    arrays = random_arrays(config, seed=7)
+    found = OpenVinoProgram(config, preprocessing, arrays)(pixels(config, count))
+    expected = flax_outputs(config, preprocessing, arrays, count)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == np.float32
+        assert deviation(theirs, ours) < 2e-5
+
+
+def test_any_batch_size_runs_and_rows_do_not_depend_on_neighbours() -> None:
+    program = OpenVinoProgram(TINY, square_pipeline(TINY), random_arrays(TINY, seed=3))
+    together = program(pixels(TINY, 5))
+    for i in range(5):
+        alone = program(pixels(TINY, 5)[i : i + 1])
+        for batch, single in zip(together, alone, strict=True):
+            np.testing.assert_allclose(batch[i : i + 1], single, rtol=0, atol=1e-5)
+
+
+def test_an_answer_is_not_overwritten_by_the_next_call() -> None:
+    program = OpenVinoProgram(TINY, square_pipeline(TINY), random_arrays(TINY, seed=3))
+    first = program(pixels(TINY, 2))[0]
+    kept = first.copy()
+    program(255 - pixels(TINY, 2))
+    assert np.array_equal(first, kept)
+
+
+def test_bfloat16_deviates_a_little_from_float32() -> None:
+    arrays, pipeline = random_arrays(TINY, seed=3), square_pipeline(TINY)
+    expected = OpenVinoProgram(TINY, pipeline, arrays)(pixels(TINY, 4))
+    found = OpenVinoProgram(TINY, pipeline, arrays, precision="bfloat16")(pixels(TINY, 4))
+    assert 1e-5 < deviation(expected[0], found[0]) < 0.05
+
+
+def test_parameters_stored_in_bfloat16_are_read() -> None:
+    arrays = {k: v.astype(jnp.bfloat16) for k, v in random_arrays(TINY, seed=3).items()}
+    found = OpenVinoProgram(TINY, square_pipeline(TINY), arrays)(pixels(TINY, 3))
+    expected = flax_outputs(TINY, square_pipeline(TINY), arrays, 3)
+    assert deviation(expected[0], found[0]) < 2e-5
+
+
+def test_each_compilation_is_told() -> None:
+    told: list[int] = []
+    program = OpenVinoProgram(
+        TINY,
+        square_pipeline(TINY),
+        random_arrays(TINY, seed=3),
+        on_compilation=lambda: told.append(1),
+    )
+    assert told == [1]
+    program.compile(3)
+    program(pixels(TINY, 3))
+    assert told == [1]
+
+
+def test_it_is_available_here() -> None:
+    assert is_available()

@@ -1,0 +1,91 @@
+"""The decoder threads, and what they say of the wait for them."""
+
+import asyncio
+import threading
+
+import pytest
+
+from service.decoders import WEIGHT, Decoders
+
+TIMEOUT_S = 60
+
+
+def test_nothing_is_known_before_the_first_image() -> None:
+    assert Decoders(2).wait_s(5) == 0.0
+
+
+def test_the_wait_is_that_of_all_who_are_before() -> None:
+    async def main() -> None:
+        decoders = Decoders(2)
+        assert await decoders.run(lambda: ("pixels", 4.0)) == ("pixels", 4.0)
+        assert decoders.wait_s(1) == pytest.approx(4.0 / 2)
+        release = threading.Event()
+
+        def wait() -> tuple[str, float]:
+            assert release.wait(TIMEOUT_S)
+            return "late", 4.0
+
+        waiting = [asyncio.create_task(decoders.run(wait)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert decoders.wait_s(2) == pytest.approx((3 + 2) * 4.0 / 2)
+        release.set()
+        await asyncio.gather(*waiting)
+        assert decoders.wait_s(1) == pytest.approx(4.0 / 2)
+        decoders.close()
+
+    asyncio.run(main())
+
+
+def test_the_estimate_follows_what_decoding_takes() -> None:
+    async def main() -> None:
+        decoders = Decoders(1)
+        await decoders.run(lambda: (None, 2.0))
+        await decoders.run(lambda: (None, 4.0))
+        assert decoders.wait_s(1) == pytest.approx(2.0 + WEIGHT * 2.0)
+        decoders.close()
+
+    asyncio.run(main())
+
+
+def test_an_image_that_fails_waits_no_more() -> None:
+    def fail() -> tuple[None, float]:
+        raise ValueError("not an image")
+
+    async def main() -> None:
+        decoders = Decoders(1)
+        await decoders.run(lambda: (None, 2.0))
+        with pytest.raises(ValueError, match="not an image"):
+            await decoders.run(fail)
+        assert decoders.wait_s(1) == pytest.approx(2.0)
+        decoders.close()
+
+    asyncio.run(main())
+
+
+def test_who_left_before_a_thread_was_free_is_not_decoded() -> None:
+    async def main() -> None:
+        decoders, begun, release = Decoders(1), threading.Event(), threading.Event()
+        decoded: list[str] = []
+
+        def first() -> tuple[None, float]:
+            begun.set()
+            assert release.wait(TIMEOUT_S)
+            return None, 1.0
+
+        def second() -> tuple[None, float]:
+            decoded.append("second")
+            return None, 1.0
+
+        running = asyncio.create_task(decoders.run(first))
+        assert await asyncio.to_thread(begun.wait, TIMEOUT_S)
+        left = asyncio.create_task(decoders.run(second))
+        await asyncio.sleep(0)
+        left.cancel()
+        await asyncio.wait([left])
+        release.set()
+        await running
+        await decoders.run(lambda: (None, 1.0))
+        assert not decoded
+        decoders.close()
+
+    asyncio.run(main())
