@@ -178,9 +178,8 @@ def _resolve(store: ModelStore, options: Options) -> int:
 
 
 def _verify(store: ModelStore, options: Options) -> int:
-    one = options.reference is not None
     worst = 0
-    for ref in (store.resolve(options.reference),) if one else store.list():
+    for ref in [store.resolve(options.reference)] if options.reference else store.list():
         try:
             store.verify(ref)
         except StoreError as error:
