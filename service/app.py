@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import answers
 from service.decoders import Decoders
 from service.documentation import ANY_PROBLEM
+from service.draining import CloseWhileDraining
 from service.errors import (
     BadRequest,
     InvalidParameter,
@@ -100,6 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.include_router(router)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(CloseWhileDraining, health=app.state.parts.health)
     app.add_middleware(ObserveMiddleware, metrics=metrics)  # the last added is the outermost
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
