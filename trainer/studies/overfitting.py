@@ -32,7 +32,7 @@ class OverfittingStudy(Study):
         "(ImageNet: 76.44 against 79.67), and that a larger Mixer is worse still (71.76)."
     )
 
-    steps: int = 1500
+    steps: int = 1000
     share: float = 0.05
     """Share of the training images."""
     larger: Sizes = field(
