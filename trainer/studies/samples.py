@@ -59,7 +59,7 @@ class Results:
         return self.sample(case, lambda result: result.gap)
 
     def step_ms(self, case: Case) -> Sample:
-        """Return the median time of a step."""
+        """Return the time of a step that is little disturbed."""
         return self.sample(case, lambda result: result.step_ms)
 
     def parameters(self, case: Case) -> int:

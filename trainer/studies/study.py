@@ -42,7 +42,7 @@ class Study(ABC):
     """Folder of the results of finished trainings, which a second start does not repeat."""
     seeds: tuple[int, ...] = (0, 1)
     """Every training is done once with each."""
-    steps: int = 750
+    steps: int = 500
     """Steps of each training."""
     batch_size: int = 32
     image_size: int = 32
