@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -35,7 +35,7 @@ from service.observe import ObserveMiddleware
 from service.parts import Parts
 from service.pipeline import Pipeline
 from service.reload import Watcher
-from service.routes import router
+from service.routes import common, monitoring, router
 from service.schemas import Problem
 from service.settings import Settings
 
@@ -79,9 +79,29 @@ def create_app(settings: Settings) -> FastAPI:
         responses=ANY_PROBLEM,
         redirect_slashes=False,  # the address would be made from the client's Host header
     )
+    parts = _make_parts(settings)
+    app.include_router(router)
+    furnish(app, parts, common, *([monitoring] if settings.admin_port is None else []))
+    return app
+
+
+def furnish(app: FastAPI, parts: Parts, *routers: APIRouter) -> None:
+    """Give an application its parts, these endpoints, and what is around each of a request."""
+    app.state.parts = parts
+    for each in routers:
+        app.include_router(each)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(ObserveMiddleware, metrics=parts.metrics)  # the last added is the outermost
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
+    app.add_exception_handler(HTTPException, _on_http_error)
+
+
+def _make_parts(settings: Settings) -> Parts:
     metrics = Metrics()
     catalog = Catalog(settings, metrics)
-    app.state.parts = Parts(
+    loader = Loader(settings, metrics, catalog, lambda: _count_compilation(parts))
+    parts = Parts(
         settings=settings,
         metrics=metrics,
         catalog=catalog,
@@ -97,29 +117,21 @@ def create_app(settings: Settings) -> FastAPI:
             max_bytes=settings.max_body_bytes,
             timeout_s=settings.url_timeout_ms / 1e3,
         ),
+        loader=loader,
+        watcher=Watcher(settings, catalog, loader),
     )
-    app.include_router(router)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(ObserveMiddleware, metrics=metrics)  # the last added is the outermost
-    app.add_exception_handler(ServiceError, _on_service_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    return app
+    return parts
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    loader = Loader(
-        parts.settings, parts.metrics, parts.catalog, lambda: _count_compilation(parts, loader)
-    )
-    watcher = Watcher(parts.settings, parts.catalog, loader)
     parts.metrics.build_info.info(
         {name: importlib.metadata.version(name) for name in ("mixer-serve", "jax", "flax")}
     )
     # In the background, so that the probes are answered while models load.
     background = [
-        asyncio.create_task(watcher.run(parts.health.started)),
+        asyncio.create_task(parts.watcher.run(parts.health.started)),
         asyncio.create_task(parts.health.watch_device()),
     ]
     try:
@@ -130,18 +142,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         with suppress(TimeoutError):
             async with asyncio.timeout(parts.settings.drain_timeout_ms / 1e3):
                 await parts.catalog.drain()
+        background += parts.watcher.asked
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await parts.fetcher.close()
         parts.pipeline.decoders.close()
-        loader.close()
+        parts.loader.close()
         parts.catalog.device.close()
 
 
-def _count_compilation(parts: Parts, loader: Loader) -> None:
+def _count_compilation(parts: Parts) -> None:
     """Count a program, in the thread that compiled it; what is loading serves no one yet."""
-    reloading = parts.health.started.is_set() and loader.is_this_thread()
+    reloading = parts.health.started.is_set() and parts.loader.is_this_thread()
     metrics = parts.metrics
     (metrics.reload_compilations if reloading else metrics.compilations).inc()
 
@@ -180,17 +193,18 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     refusal = known.get(error.status_code, BadRequest("The request is malformed."))
     response = await _on_service_error(request, refusal)
     response.headers.update(error.headers or {})
-    if error.status_code == 405 and (allowed := _allowed_methods(request)):
-        response.headers["Allow"] = allowed
+    if error.status_code == 405:
+        response.headers["Allow"] = _allowed_methods(request, response.headers["Allow"])
     return response
 
 
-def _allowed_methods(request: Request) -> str:
-    """Return what `Allow` lists: the framework names only the first route of several."""
-    methods = {
-        method
-        for route in router.routes
-        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
-    }
+def _allowed_methods(request: Request, first: str) -> str:
+    """Return what `Allow` lists: the framework names only the `first` route of several."""
+    methods = set(first.split(", ")).union(
+        *(
+            route.methods or ()
+            for route in router.routes
+            if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
+        )
+    )
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

@@ -132,6 +132,7 @@ EMBED: Responses = {
     **_INFERENCE_PROBLEMS,
 }
 NO_SUCH_MODEL = problems((errors.ModelNotFound,))
+RELOAD = problems((errors.Draining,))
 METRICS: Responses = {
     200: {
         "description": "Prometheus text, or OpenMetrics.",

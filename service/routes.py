@@ -17,6 +17,8 @@ from service.negotiation import matches, preferred
 from service.parts import parts_of
 
 router = APIRouter()
+common = APIRouter()  # on every port: the probes, and the way to the documentation
+monitoring = APIRouter()  # on the admin port, where there is one
 
 DEFAULT_TOP_K = 5
 MAX_TIMEOUT_MS = 24 * 3600 * 1000
@@ -131,13 +133,13 @@ async def show_model(
     raise ModelNotFound(f"No model {name!r:.80} is served.")
 
 
-@router.get("/livez", summary="Liveness", responses=documentation.check("The device is silent."))
+@common.get("/livez", summary="Liveness", responses=documentation.check("The device is silent."))
 async def livez(request: Request) -> Response:
     """200 while the process can serve; 503 when the device leaves a canary unanswered."""
     return _health(parts_of(request).health.live())
 
 
-@router.get(
+@common.get(
     "/readyz",
     summary="Readiness",
     responses=documentation.check("A model is missing, or the server is draining."),
@@ -147,13 +149,13 @@ async def readyz(request: Request) -> Response:
     return _health(parts_of(request).health.ready())
 
 
-@router.get("/startupz", summary="Start-up", responses=documentation.check("Models are loading."))
+@common.get("/startupz", summary="Start-up", responses=documentation.check("Models are loading."))
 async def startupz(request: Request) -> Response:
     """200 once start-up has finished."""
     return _health(parts_of(request).health.startup())
 
 
-@router.get("/healthz", summary="All checks", responses={200: {"model": schemas.HealthSummary}})
+@common.get("/healthz", summary="All checks", responses={200: {"model": schemas.HealthSummary}})
 async def healthz(request: Request) -> Response:
     """Return the three checks in one document; always 200."""
     health = parts_of(request).health
@@ -163,7 +165,7 @@ async def healthz(request: Request) -> Response:
     return _fresh(json_response(summary.model_dump()))
 
 
-@router.get(
+@monitoring.get(
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
@@ -176,7 +178,7 @@ async def metrics(request: Request) -> Response:
     return _fresh(Response(text, headers={"Content-Type": content_type, "Vary": "Accept"}))
 
 
-@router.get("/", include_in_schema=False)
+@common.get("/", include_in_schema=False)
 async def root() -> Response:
     """Lead a person to the documentation."""
     return RedirectResponse("docs")
