@@ -5,9 +5,10 @@ import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -28,6 +29,7 @@ from service.errors import (
 )
 from service.fetch import UrlFetcher
 from service.health import HealthChecks
+from service.keys import ApiKeys, InvalidKeys
 from service.loading import Loader
 from service.metrics import Metrics
 from service.models import Catalog
@@ -35,9 +37,9 @@ from service.observe import ObserveMiddleware
 from service.parts import Parts
 from service.pipeline import Pipeline
 from service.reload import Watcher
-from service.routes import common, monitoring, router
+from service.routes import common, monitoring, require_key, router
 from service.schemas import Problem
-from service.settings import Settings
+from service.settings import InvalidSetting, Settings, environment_name
 
 
 class Application(FastAPI):
@@ -70,7 +72,11 @@ class HeadAsGet:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application; its models load in the background once it starts."""
+    """Build the application; its models load in the background once it starts.
+
+    Raises:
+        InvalidSetting: the file of the API keys is not right.
+    """
     app = Application(
         title="Mixer",
         summary="Image classification and embedding with MLP-Mixer models",
@@ -80,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,  # the address would be made from the client's Host header
     )
     parts = _make_parts(settings)
-    app.include_router(router)
+    app.include_router(router, dependencies=[Depends(require_key)] if parts.keys else [])
     furnish(app, parts, common, *([monitoring] if settings.admin_port is None else []))
     return app
 
@@ -119,8 +125,17 @@ def _make_parts(settings: Settings) -> Parts:
         ),
         loader=loader,
         watcher=Watcher(settings, catalog, loader),
+        keys=_read_keys(settings.api_keys_file),
     )
     return parts
+
+
+def _read_keys(file: Path | None) -> ApiKeys | None:
+    try:
+        return None if file is None else ApiKeys(file.expanduser())
+    except InvalidKeys as error:
+        name = environment_name("api_keys_file")
+        raise InvalidSetting(f"{name}={str(file)!r}: the file {error}") from error
 
 
 @asynccontextmanager
@@ -133,6 +148,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     background = [
         asyncio.create_task(parts.watcher.run(parts.health.started)),
         asyncio.create_task(parts.health.watch_device()),
+        *([asyncio.create_task(parts.keys.watch())] if parts.keys else []),
     ]
     try:
         yield

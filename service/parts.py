@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from service.fetch import UrlFetcher
 from service.health import HealthChecks
+from service.keys import ApiKeys
 from service.loading import Loader
 from service.metrics import Metrics
 from service.models import Catalog
@@ -26,6 +27,7 @@ class Parts:
     fetcher: UrlFetcher
     loader: Loader
     watcher: Watcher
+    keys: ApiKeys | None
 
 
 def parts_of(request: Request) -> Parts:

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import RedirectResponse, Response
 
@@ -16,7 +17,7 @@ from service.listing import describe
 from service.negotiation import matches, preferred
 from service.parts import parts_of
 
-router = APIRouter()
+router = APIRouter()  # what needs a key, where keys are configured
 common = APIRouter()  # on every port: the probes, and the way to the documentation
 monitoring = APIRouter()  # on the admin port, where there is one
 
@@ -32,6 +33,21 @@ TimeoutMs = Annotated[
         description="The caller's deadline; work that cannot finish by then is not begun.",
     ),
 ]
+
+_BEARER = HTTPBearer(auto_error=False, description="A key of the server's list.")
+_KEY_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key.")
+
+
+async def require_key(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    header: Annotated[str | None, Security(_KEY_HEADER)],
+) -> None:
+    """Refuse a request without a key of the list, before anything else of it is looked at."""
+    keys = parts_of(request).keys
+    assert keys is not None
+    given = (bearer.credentials if bearer else None, header)
+    request.state.trace.caller = keys.caller([key for key in given if key])
 
 
 @router.post(
@@ -108,7 +124,11 @@ async def _embed(inference: Inference, query: schemas.EmbedQuery) -> Response:
     return response
 
 
-@router.get("/models", summary="List models", responses={200: {"model": schemas.ModelList}})
+@router.get(
+    "/models",
+    summary="List models",
+    responses={200: {"model": schemas.ModelList}, **documentation.LISTING},
+)
 async def list_models(request: Request) -> Response:
     """Return everything that is served, and what is configured but not served, with the reason."""
     catalog = parts_of(request).catalog

@@ -41,6 +41,11 @@ class Settings(BaseSettings):
         "one, and of the probes again; 0 lets the system choose. Unset: /metrics is public, and "
         "there are no admin actions.",
     )
+    api_keys_file: Path | None = Field(
+        None,
+        description="File of the API keys, one a line, `key` or `name: key`, looked at again every "
+        "second; /classify, /embed and /models then need one. Unset: anyone may ask.",
+    )
     store: str | None = Field(
         None, description="Root of the model store, a path or s3:// or gs:// URL; unset: embedded."
     )
@@ -150,7 +155,7 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("admin_port", "compile_cache_dir", mode="before")
+    @field_validator("admin_port", "api_keys_file", "compile_cache_dir", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value

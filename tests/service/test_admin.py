@@ -33,9 +33,12 @@ def store(tmp_path: Path) -> ModelStore:
 
 
 @pytest.fixture
-def live(store: ModelStore) -> Iterator[LiveServer]:
-    settings = {"store": store.root, "models": ("one",)}
+def live(store: ModelStore, tmp_path: Path) -> Iterator[LiveServer]:
+    keys = tmp_path / "keys"
+    keys.write_text("the-key")
+    settings = {"store": store.root, "models": ("one",), "api_keys_file": keys}
     with live_server(**settings, **SETTINGS, **PATIENT) as server:
+        server.client.headers["X-API-Key"] = "the-key"
         yield server
 
 

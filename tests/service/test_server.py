@@ -88,6 +88,15 @@ def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
     assert "MIXER_PORT='seventy'" in done.stderr
 
 
+def test_an_unreadable_file_of_keys_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    command = [sys.executable, "-m", "service", "serve", "--api-keys-file", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"MIXER_API_KEYS_FILE='{file}': the file cannot be read" in done.stderr
+
+
 def test_a_taken_admin_port_stops_the_start() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

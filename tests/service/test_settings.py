@@ -61,7 +61,7 @@ def test_settings_that_do_not_fit_together_are_refused(given: dict[str, object])
         load_settings(given)
 
 
-@pytest.mark.parametrize("name", ["admin_port", "compile_cache_dir"])
+@pytest.mark.parametrize("name", ["admin_port", "api_keys_file", "compile_cache_dir"])
 def test_an_empty_value_is_none_where_none_is_allowed(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
