@@ -5,9 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PARITY := .venv-parity
+DEPLOY := .deploy-tools
+DEPLOY_CHECKS := kustomize helm custom_resources rules
 LOADTEST := .venv-loadtest
 
-.PHONY: help serve check format test image-test parity bench-train loadtest lock clean
+.PHONY: help serve check format test image-test deploy-test parity bench-train loadtest lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -31,6 +33,10 @@ test: $(VENV)/dev.installed ## all tests
 image-test: $(VENV)/dev.installed ## build and run the images (root, buildah and debootstrap; no engine)
 	$(BIN)/pytest -s -rs tests/deploy/check_image.py
 
+deploy-test: $(VENV)/dev.installed $(DEPLOY)/installed ## manifests and rules with kubectl, Helm and Prometheus
+	PATH="$(CURDIR)/$(DEPLOY)/bin:$$PATH" PYTHONPATH=$(DEPLOY)/python DEPLOY_TOOLS=$(CURDIR)/$(DEPLOY) \
+	  $(BIN)/python -m pytest $(DEPLOY_CHECKS:%=tests/deploy/check_%.py)
+
 parity: $(PARITY)/installed ## compare the network with timm's in PyTorch
 	$(PARITY)/bin/python -m tests.parity.compare_with_timm
 
@@ -47,15 +53,18 @@ lock: $(VENV)/dev.installed ## pin the newest allowed versions, with hashes
 	  $(BIN)/uv pip compile $(LOCK_OPTIONS) --group $$accelerator \
 	    --constraints locks/dev.txt --output-file locks/$$accelerator.txt || exit 1; \
 	done
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml --extra build --extra loadtest \
+	  --constraints locks/service.txt --output-file locks/loadtest.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/parity/requirements.in \
 	  --excludes tests/parity/excluded.in --constraints locks/service.txt --output-file locks/parity.txt
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/deploy/requirements.in --no-deps --output-file locks/deploy.txt
 
 # One version of each package for all Pythons; hashes and no index addresses.
 LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
   --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) $(PARITY) $(LOADTEST) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(DEPLOY) $(LOADTEST) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -80,12 +89,19 @@ $(PARITY)/installed: locks/parity.txt
 	  -r locks/parity.txt
 	@touch $@
 
+$(DEPLOY)/installed: deploy/tools.sh locks/deploy.txt tests/deploy/package-lock.json | $(BIN)/python
+	deploy/tools.sh $(DEPLOY) $(BIN)/python
+	@touch $@
+
 loadtest: $(LOADTEST)/installed ## two minutes of mixed users, judged by loadtest/objectives.toml
 	$(LOADTEST)/bin/python -m loadtest.mix
 
 # An environment of its own, because Locust brings gevent.
-$(LOADTEST)/installed: pyproject.toml
+$(LOADTEST)/installed: locks/loadtest.txt
 	@echo "installing the service and Locust into $(LOADTEST)"
 	$(PYTHON) -m venv $(LOADTEST)
-	$(LOADTEST)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[loadtest]'
+	$(LOADTEST)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r locks/loadtest.txt
+	$(LOADTEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --no-index -e .
 	@touch $@

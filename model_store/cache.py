@@ -1,4 +1,4 @@
-"""Local copies of a remote store's versions, checked on every use."""
+"""Local copies of another store's versions, checked on every use."""
 
 import fcntl
 import hashlib
@@ -8,14 +8,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_store.bucket import Bucket
-from model_store.contents import MANIFEST_FILE, difference, find_damage, measure
+from model_store.contents import (
+    CLAIM_FILE,
+    MANIFEST_FILE,
+    claim_content,
+    difference,
+    find_damage,
+    measure,
+)
 from model_store.errors import Corrupt, NotFound, StoreError
 from model_store.manifest import FileRecord, parse_manifest
 from model_store.names import VersionRef
 
 
+def folder_of(root: str, cache_dir: Path) -> Path:
+    """Return where copies from one store are kept: two stores may have models of one name."""
+    return cache_dir / hashlib.sha256(root.encode()).hexdigest()[:16]
+
+
 class VersionCache:
-    """A folder of versions of one remote store.
+    """A folder of versions of one other store, laid out as a store itself.
 
     An entry is trusted only after its manifest has been compared with the store's and every file
     with its digest; so entries need no flush to the disk, and a damaged one is fetched again.
@@ -23,9 +35,8 @@ class VersionCache:
     """
 
     def __init__(self, folder: Path, source: Bucket) -> None:
-        """Keep copies of `source` beneath `folder`, apart from those of other stores."""
-        # Two stores may have models of the same name.
-        self._folder = folder.absolute() / hashlib.sha256(source.root.encode()).hexdigest()[:16]
+        """Keep copies of `source` beneath `folder`; two stores need two folders."""
+        self._folder = folder.absolute()
         self._copies = Bucket(str(self._folder))
         self._source = source
 
@@ -46,13 +57,14 @@ class VersionCache:
                 if not self._is_whole(ref, manifest_json):
                     self._download(ref, manifest_json, entry)
         except OSError as error:
-            msg = f"cannot keep {ref} in the cache: {error}"
+            msg = f"cannot keep a copy of {ref}: {error}"
             raise StoreError(msg) from error
         return entry
 
     def _is_whole(self, ref: VersionRef, manifest_json: bytes) -> bool:
+        expected = {MANIFEST_FILE: manifest_json, CLAIM_FILE: claim_content(manifest_json)}
         try:
-            if self._copies.get(f"{ref.folder}/{MANIFEST_FILE}") != manifest_json:
+            if any(self._copies.get(f"{ref.folder}/{n}") != data for n, data in expected.items()):
                 return False
         except NotFound:
             return False
@@ -66,6 +78,7 @@ class VersionCache:
             for name, expected in parse_manifest(manifest_json, name=str(ref)).files.items():
                 self._download_file(ref, name, expected, partial / name)
             (partial / MANIFEST_FILE).write_bytes(manifest_json)
+            (partial / CLAIM_FILE).write_bytes(claim_content(manifest_json))
             shutil.rmtree(entry, ignore_errors=True)
             partial.rename(entry)
         finally:

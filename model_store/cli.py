@@ -13,6 +13,7 @@ from typing import TypeAlias, get_args
 
 from model_store.errors import InvalidName, StoreError
 from model_store.exchange import Format, export_parameters, import_checkpoint
+from model_store.fetch import fetch_version
 from model_store.manifest import Manifest
 from model_store.names import VersionRef, parse_reference
 from model_store.store import ModelStore
@@ -65,6 +66,9 @@ def _add_readers(commands: Commands) -> None:
     resolve.add_argument("reference", help=_REFERENCE)
     verify = _add(commands, "verify", _verify, "compare every byte with what was published")
     verify.add_argument("reference", nargs="?", help=f"{_REFERENCE}; left out: every version")
+    fetch = _add(commands, "fetch", _fetch, "copy versions, checked, into a folder's store")
+    fetch.add_argument("references", nargs="+", metavar="reference", help=_REFERENCE)
+    fetch.add_argument("--to", type=Path, required=True, help="the folder; made where needed")
 
 
 def _add_writers(commands: Commands) -> None:
@@ -93,17 +97,10 @@ def _add_exchange(commands: Commands) -> None:
     importing.add_argument("--alias", help="point this alias at the new version")
     importing.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     importing.add_argument("--labels", type=Path, help="text file: one class per line, in order")
-    importing.add_argument(
-        "--gelu",
-        choices=("tanh", "erf"),
-        default="tanh",
-        help="the weights' GELU: erf for timm's miil_* (default: %(default)s)",
-    )
-    importing.add_argument(
-        "--filter",
-        choices=("area", "bilinear", "bicubic"),
-        help="the weights' resize: bilinear for timm's miil_* (default: the format's)",
-    )
+    gelu = "the weights' GELU: erf for timm's miil_* (default: %(default)s)"
+    importing.add_argument("--gelu", choices=("tanh", "erf"), default="tanh", help=gelu)
+    resize = "the weights' resize: bilinear for timm's miil_* (default: the format's)"
+    importing.add_argument("--filter", choices=("area", "bilinear", "bicubic"), help=resize)
     importing.add_argument(
         "--input-range",
         nargs=2,
@@ -181,9 +178,8 @@ def _resolve(store: ModelStore, options: Options) -> int:
 
 
 def _verify(store: ModelStore, options: Options) -> int:
-    one = options.reference is not None
     worst = 0
-    for ref in (store.resolve(options.reference),) if one else store.list():
+    for ref in [store.resolve(options.reference)] if options.reference else store.list():
         try:
             store.verify(ref)
         except StoreError as error:
@@ -191,6 +187,12 @@ def _verify(store: ModelStore, options: Options) -> int:
         else:
             print(f"{ref}  as published")
     return worst
+
+
+def _fetch(store: ModelStore, options: Options) -> int:
+    for reference in options.references:
+        print(fetch_version(store, reference, options.to))
+    return 0
 
 
 def _set_alias(store: ModelStore, options: Options) -> int:

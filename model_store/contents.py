@@ -6,11 +6,16 @@ from typing import BinaryIO
 
 from model_store.bucket import Bucket
 from model_store.errors import NotFound
-from model_store.manifest import FileRecord, Manifest
+from model_store.manifest import FileRecord, Manifest, record
 
 MANIFEST_FILE = "manifest.json"
 # Takes the number for one publisher, holds the SHA-256 of its manifest, and outlives a deletion.
 CLAIM_FILE = "claim"
+
+
+def claim_content(manifest_json: bytes) -> bytes:
+    """Return what the claim of the version with this manifest holds."""
+    return f"{record(manifest_json).sha256}\n".encode()
 
 
 def measure(chunks: Iterable[bytes], copy_to: BinaryIO | None = None) -> FileRecord:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from model_store.aliases import Aliases, check_settable
 from model_store.bucket import Bucket
-from model_store.cache import VersionCache
+from model_store.cache import VersionCache, folder_of
 from model_store.checkpoint import Checkpoint
-from model_store.contents import CLAIM_FILE, MANIFEST_FILE, find_damage
+from model_store.contents import CLAIM_FILE, MANIFEST_FILE, claim_content, find_damage
 from model_store.errors import AlreadyExists, Corrupt, NotFound, StoreError
-from model_store.manifest import Manifest, parse_manifest, record
+from model_store.manifest import Manifest, parse_manifest
 from model_store.names import (
     LATEST,
     PRODUCTION,
@@ -67,7 +67,7 @@ class ModelStore:
         if alias is not None:
             check_settable(alias)
         manifest_json = checkpoint.manifest.to_json()
-        ref = self._claim(model, record(manifest_json).sha256)
+        ref = self._claim(model, claim_content(manifest_json))
         for name, data in checkpoint.files.items():
             self._bucket.put(f"{ref.folder}/{name}", data)
         self._commit(ref, manifest_json)
@@ -102,7 +102,20 @@ class ModelStore:
             Corrupt: the manifest is not the one that was published.
             InvalidManifest: it is, but this program does not understand it.
         """
-        return parse_manifest(self._manifest_json(ref), name=str(ref))
+        return parse_manifest(self.manifest_json(ref), name=str(ref))
+
+    def manifest_json(self, ref: VersionRef) -> bytes:
+        """Return the manifest's bytes, after a comparison with the claim; raises as `manifest`."""
+        self._existing(ref)
+        manifest_json = self._bucket.get(f"{ref.folder}/{MANIFEST_FILE}")
+        try:
+            claim = self._bucket.get(f"{ref.folder}/{CLAIM_FILE}")
+        except NotFound:
+            claim = b""
+        if claim != claim_content(manifest_json):
+            msg = f"{ref} in {self.root}: {MANIFEST_FILE} is not the one that was published"
+            raise Corrupt(msg)
+        return manifest_json
 
     def open(self, ref: VersionRef) -> Path:
         """Return a local folder with the version's files, after a check of every byte.
@@ -116,7 +129,8 @@ class ModelStore:
             self.verify(ref)
             return self._bucket.folder / ref.folder
         cache_dir = self._cache_dir or Path.home() / ".cache" / "mixer"
-        return VersionCache(cache_dir, self._bucket).fetch(ref, self._manifest_json(ref))
+        cache = VersionCache(folder_of(self.root, cache_dir), self._bucket)
+        return cache.fetch(ref, self.manifest_json(ref))
 
     def verify(self, ref: VersionRef) -> Manifest:
         """Read every file of a version where it is stored and compare it with its digest.
@@ -201,12 +215,11 @@ class ModelStore:
         for path in sorted(files, key=lambda path: path != manifest):
             self._bucket.delete(path)
 
-    def _claim(self, model: str, manifest_sha256: str) -> VersionRef:
+    def _claim(self, model: str, content: bytes) -> VersionRef:
         """Take the next number: of two publishers that try the same one, one goes on to the next.
 
         A publisher that dies here or later leaves its number unused.
         """
-        content = _claim_content(manifest_sha256)
         version = self._highest_number(model) + 1
         while not self._bucket.create(f"{model}/{version}/{CLAIM_FILE}", content):
             version += 1
@@ -226,24 +239,8 @@ class ModelStore:
             msg = f"{ref} in {self.root} was published by another program"
             raise AlreadyExists(msg)
 
-    def _manifest_json(self, ref: VersionRef) -> bytes:
-        self._existing(ref)
-        manifest_json = self._bucket.get(f"{ref.folder}/{MANIFEST_FILE}")
-        try:
-            claim = self._bucket.get(f"{ref.folder}/{CLAIM_FILE}")
-        except NotFound:
-            claim = b""
-        if claim != _claim_content(record(manifest_json).sha256):
-            msg = f"{ref} in {self.root}: {MANIFEST_FILE} is not the one that was published"
-            raise Corrupt(msg)
-        return manifest_json
-
     def _existing(self, ref: VersionRef) -> VersionRef:
         if not self._bucket.exists(f"{ref.folder}/{MANIFEST_FILE}"):
             msg = f"there is no {ref} in {self.root}"
             raise NotFound(msg)
         return ref
-
-
-def _claim_content(manifest_sha256: str) -> bytes:
-    return f"{manifest_sha256}\n".encode()

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import answers
 from service.decoders import Decoders
 from service.documentation import ANY_PROBLEM
+from service.draining import CloseWhileDraining
 from service.errors import (
     BadRequest,
     InvalidParameter,
@@ -97,6 +98,7 @@ def furnish(app: FastAPI, parts: Parts, *routers: APIRouter) -> None:
     for each in routers:
         app.include_router(each)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(CloseWhileDraining, health=parts.health)
     app.add_middleware(ObserveMiddleware, metrics=parts.metrics)  # the last added is the outermost
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from model_store.layers import Execution
@@ -95,16 +96,17 @@ class XlaProgram:
         return NamedSharding(self._mesh, spec)
 
 
-@cache
 def use_compile_cache(folder: Path | None) -> None:
     """Keep compiled programs in this folder, and take them from there, from now on.
 
     jax finds them by program, device, versions and flags, and compiles anew what it cannot read.
-    Whoever writes into the folder runs code in this process.
+    Whoever writes into the folder runs code in this process. None leaves jax as it is.
     """
-    if folder is not None:
-        jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # type: ignore[no-untyped-call]
+    if folder is None or jax.config.values["jax_compilation_cache_dir"] == str(folder):
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # type: ignore[no-untyped-call]
+    compilation_cache.reset_cache()
 
 
 @cache

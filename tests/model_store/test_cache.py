@@ -72,6 +72,7 @@ def test_what_a_killed_download_left_does_no_harm(store: ModelStore) -> None:
     folder.rename(folder.with_name("1.partial"))
     (folder.with_name("1.partial") / "extra.py").write_bytes(b"")
     assert sorted(path.name for path in store.open(REF).iterdir()) == [
+        "claim",
         "golden",
         "manifest.json",
         PARAMETERS_FILE,
@@ -153,7 +154,7 @@ def test_a_cache_that_cannot_be_written_is_said(
     store: ModelStore, s3_root: str, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StoreError, match=r"^cannot keep m@1 in the cache: [^\n]*$"):
+    with pytest.raises(StoreError, match=r"^cannot keep a copy of m@1: [^\n]*$"):
         ModelStore(s3_root, cache_dir=tmp_path / "file").open(REF)
 
 

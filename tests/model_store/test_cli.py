@@ -90,6 +90,13 @@ def test_verify_names_the_damaged_file_and_goes_on(mixer: CommandLine) -> None:
     assert "m@1" in mixer.refuses("verify", "m")
 
 
+def test_fetch_copies_versions_into_a_folder(mixer: CommandLine, tmp_path: Path) -> None:
+    folder = tmp_path / "copies"
+    assert mixer.prints("fetch", "m", "m@latest", "--to", str(folder)) == "m@1\nm@2\n"
+    assert "there is no model n" in mixer.refuses("fetch", "n", "--to", str(folder))
+    assert ModelStore(str(folder)).list() == mixer.store.list()
+
+
 def test_aliases_are_set_and_removed(mixer: CommandLine) -> None:
     assert mixer.prints("alias", "set", "canary", "m@latest") == "m@canary is m@2\n"
     assert mixer.store.aliases("m")["canary"] == 2
@@ -139,7 +146,7 @@ def test_wrong_usage_is_exit_code_2(
 @pytest.mark.parametrize(
     "command",
     [
-        *[(name,) for name in ("list", "show", "resolve", "verify", "alias", "delete")],
+        *[(name,) for name in ("list", "show", "resolve", "verify", "fetch", "alias", "delete")],
         *[("alias", "set"), ("alias", "rm"), ("import",), ("export",), ()],
     ],
 )

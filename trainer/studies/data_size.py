@@ -28,7 +28,7 @@ class DataSizeStudy(Study):
         "overfits on little data, and gains more from more data than a ResNet."
     )
 
-    steps: int = 1000
+    steps: int = 750
     shares: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
     """Shares of the training images, from small to large."""
 
