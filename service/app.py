@@ -5,9 +5,10 @@ import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -29,6 +30,7 @@ from service.errors import (
 )
 from service.fetch import UrlFetcher
 from service.health import HealthChecks
+from service.keys import ApiKeys, InvalidKeys
 from service.loading import Loader
 from service.metrics import Metrics
 from service.models import Catalog
@@ -36,9 +38,9 @@ from service.observe import ObserveMiddleware
 from service.parts import Parts
 from service.pipeline import Pipeline
 from service.reload import Watcher
-from service.routes import router
+from service.routes import common, monitoring, require_key, router
 from service.schemas import Problem
-from service.settings import Settings
+from service.settings import InvalidSetting, Settings, environment_name
 
 
 class Application(FastAPI):
@@ -71,7 +73,11 @@ class HeadAsGet:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Build the application; its models load in the background once it starts."""
+    """Build the application; its models load in the background once it starts.
+
+    Raises:
+        InvalidSetting: the file of the API keys is not right.
+    """
     app = Application(
         title="Mixer",
         summary="Image classification and embedding with MLP-Mixer models",
@@ -80,9 +86,30 @@ def create_app(settings: Settings) -> FastAPI:
         responses=ANY_PROBLEM,
         redirect_slashes=False,  # the address would be made from the client's Host header
     )
+    parts = _make_parts(settings)
+    app.include_router(router, dependencies=[Depends(require_key)] if parts.keys else [])
+    furnish(app, parts, common, *([monitoring] if settings.admin_port is None else []))
+    return app
+
+
+def furnish(app: FastAPI, parts: Parts, *routers: APIRouter) -> None:
+    """Give an application its parts, these endpoints, and what is around each of a request."""
+    app.state.parts = parts
+    for each in routers:
+        app.include_router(each)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(CloseWhileDraining, health=parts.health)
+    app.add_middleware(ObserveMiddleware, metrics=parts.metrics)  # the last added is the outermost
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
+    app.add_exception_handler(HTTPException, _on_http_error)
+
+
+def _make_parts(settings: Settings) -> Parts:
     metrics = Metrics()
     catalog = Catalog(settings, metrics)
-    app.state.parts = Parts(
+    loader = Loader(settings, metrics, catalog, lambda: _count_compilation(parts))
+    parts = Parts(
         settings=settings,
         metrics=metrics,
         catalog=catalog,
@@ -98,31 +125,32 @@ def create_app(settings: Settings) -> FastAPI:
             max_bytes=settings.max_body_bytes,
             timeout_s=settings.url_timeout_ms / 1e3,
         ),
+        loader=loader,
+        watcher=Watcher(settings, catalog, loader),
+        keys=_read_keys(settings.api_keys_file),
     )
-    app.include_router(router)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(CloseWhileDraining, health=app.state.parts.health)
-    app.add_middleware(ObserveMiddleware, metrics=metrics)  # the last added is the outermost
-    app.add_exception_handler(ServiceError, _on_service_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    return app
+    return parts
+
+
+def _read_keys(file: Path | None) -> ApiKeys | None:
+    try:
+        return None if file is None else ApiKeys(file.expanduser())
+    except InvalidKeys as error:
+        name = environment_name("api_keys_file")
+        raise InvalidSetting(f"{name}={str(file)!r}: the file {error}") from error
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    loader = Loader(
-        parts.settings, parts.metrics, parts.catalog, lambda: _count_compilation(parts, loader)
-    )
-    watcher = Watcher(parts.settings, parts.catalog, loader)
     parts.metrics.build_info.info(
         {name: importlib.metadata.version(name) for name in ("mixer-serve", "jax", "flax")}
     )
     # In the background, so that the probes are answered while models load.
     background = [
-        asyncio.create_task(watcher.run(parts.health.started)),
+        asyncio.create_task(parts.watcher.run(parts.health.started)),
         asyncio.create_task(parts.health.watch_device()),
+        *([asyncio.create_task(parts.keys.watch())] if parts.keys else []),
     ]
     try:
         yield
@@ -132,18 +160,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         with suppress(TimeoutError):
             async with asyncio.timeout(parts.settings.drain_timeout_ms / 1e3):
                 await parts.catalog.drain()
+        background += parts.watcher.asked
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await parts.fetcher.close()
         parts.pipeline.decoders.close()
-        loader.close()
+        parts.loader.close()
         parts.catalog.device.close()
 
 
-def _count_compilation(parts: Parts, loader: Loader) -> None:
+def _count_compilation(parts: Parts) -> None:
     """Count a program, in the thread that compiled it; what is loading serves no one yet."""
-    reloading = parts.health.started.is_set() and loader.is_this_thread()
+    reloading = parts.health.started.is_set() and parts.loader.is_this_thread()
     metrics = parts.metrics
     (metrics.reload_compilations if reloading else metrics.compilations).inc()
 
@@ -182,17 +211,18 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     refusal = known.get(error.status_code, BadRequest("The request is malformed."))
     response = await _on_service_error(request, refusal)
     response.headers.update(error.headers or {})
-    if error.status_code == 405 and (allowed := _allowed_methods(request)):
-        response.headers["Allow"] = allowed
+    if error.status_code == 405:
+        response.headers["Allow"] = _allowed_methods(request, response.headers["Allow"])
     return response
 
 
-def _allowed_methods(request: Request) -> str:
-    """Return what `Allow` lists: the framework names only the first route of several."""
-    methods = {
-        method
-        for route in router.routes
-        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
-    }
+def _allowed_methods(request: Request, first: str) -> str:
+    """Return what `Allow` lists: the framework names only the `first` route of several."""
+    methods = set(first.split(", ")).union(
+        *(
+            route.methods or ()
+            for route in router.routes
+            if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
+        )
+    )
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))

@@ -18,7 +18,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_serve(commands)
     store_cli.add_commands(commands)
     options = parser.parse_args(arguments)
-    return _serve(options) if options.command == "serve" else store_cli.run(options)
+    if options.command != "serve":
+        return store_cli.run(options)
+    try:
+        return _serve(options)
+    except InvalidSetting as error:
+        print(f"mixer: {error}", file=sys.stderr)
+        return 2
 
 
 def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -43,11 +49,7 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _serve(options: argparse.Namespace) -> int:
     options_given = {name: getattr(options, name) for name in Settings.model_fields}
     given = {name: value for name, value in options_given.items() if value is not None}
-    try:
-        settings = load_settings(given)
-    except InvalidSetting as error:
-        print(f"mixer: {error}", file=sys.stderr)
-        return 2
+    settings = load_settings(given)
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )

@@ -52,11 +52,13 @@ ANY_PROBLEM: Responses = {
     }
 }
 
+KEY_PROBLEMS = (errors.Unauthenticated, errors.Forbidden)  # where keys are configured
 _INFERENCE_PROBLEMS = problems(
     (
         errors.BadRequest,
         errors.ImageUndecodable,
         errors.ImageTruncated,
+        *KEY_PROBLEMS,
         errors.UrlNotAllowed,
         errors.ModelNotFound,
         errors.BodyTooLarge,
@@ -131,7 +133,9 @@ EMBED: Responses = {
     },
     **_INFERENCE_PROBLEMS,
 }
-NO_SUCH_MODEL = problems((errors.ModelNotFound,))
+LISTING = problems(KEY_PROBLEMS)
+NO_SUCH_MODEL = problems((*KEY_PROBLEMS, errors.ModelNotFound))
+RELOAD = problems((errors.Draining,))
 METRICS: Responses = {
     200: {
         "description": "Prometheus text, or OpenMetrics.",

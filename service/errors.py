@@ -4,6 +4,8 @@ ServiceError
 ├── BadRequest            400 bad_request
 ├── ImageUndecodable      400 image_undecodable
 ├── ImageTruncated        400 image_truncated
+├── Unauthenticated       401 unauthenticated       (with WWW-Authenticate)
+├── Forbidden             403 forbidden
 ├── UrlNotAllowed         403 url_not_allowed
 ├── NoSuchPage            404 not_found
 ├── ModelNotFound         404 model_not_found
@@ -65,6 +67,23 @@ class ImageTruncated(ServiceError):
     """The image's bytes end before its pixels do."""
 
     status, code, title = HTTPStatus.BAD_REQUEST, "image_truncated", "Truncated image"
+
+
+class Unauthenticated(ServiceError):
+    """Keys are configured, and the request carries none."""
+
+    status, code, title = HTTPStatus.UNAUTHORIZED, "unauthenticated", "Unauthenticated"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The scheme to authenticate by (RFC 9110 section 11.6.1)."""
+        return {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(ServiceError):
+    """The request's key is not among those that are configured."""
+
+    status, code, title = HTTPStatus.FORBIDDEN, "forbidden", "Forbidden"
 
 
 class UrlNotAllowed(ServiceError):

@@ -23,12 +23,13 @@ CLIENT_CLOSED_REQUEST = 499  # nginx's code for a caller who left; it is logged,
 
 @dataclass
 class Trace:
-    """What is known of one request while it runs; routes add stages, in seconds."""
+    """What is known of one request while it runs; routes add stages, in seconds, and `caller`."""
 
     request_id: str
     began_s: float = field(default_factory=time.perf_counter)
     stages_s: dict[str, float] = field(default_factory=dict)
     batch: str | None = None
+    caller: str | None = None
     status: int = CLIENT_CLOSED_REQUEST
 
     @property
@@ -89,12 +90,13 @@ class ObserveMiddleware:
         self._metrics.requests.labels(endpoint=endpoint, code=str(trace.status)).inc()
         self._metrics.request_duration_s.labels(endpoint=endpoint).observe(trace.elapsed_s)
         log.info(
-            "%s %s %d %.1f ms id=%s",
+            "%s %s %d %.1f ms id=%s%s",
             scope["method"],
             endpoint,
             trace.status,
             trace.elapsed_s * 1e3,
             trace.request_id,
+            "" if trace.caller is None else f" key={trace.caller}",
         )
 
 

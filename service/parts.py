@@ -6,9 +6,12 @@ from starlette.requests import Request
 
 from service.fetch import UrlFetcher
 from service.health import HealthChecks
+from service.keys import ApiKeys
+from service.loading import Loader
 from service.metrics import Metrics
 from service.models import Catalog
 from service.pipeline import Pipeline
+from service.reload import Watcher
 from service.settings import Settings
 
 
@@ -22,6 +25,9 @@ class Parts:
     health: HealthChecks
     pipeline: Pipeline
     fetcher: UrlFetcher
+    loader: Loader
+    watcher: Watcher
+    keys: ApiKeys | None
 
 
 def parts_of(request: Request) -> Parts:

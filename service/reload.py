@@ -39,6 +39,8 @@ class Watcher:
         self._wanted: dict[str, Stored] = {}  # by reference, as of the last look
         self._refused: dict[str, Refusal] = {}  # by reference; not tried again until it moves
         self._aliases: dict[tuple[ModelStore, str], Mapping[str, int]] = {}
+        self._polling = asyncio.Lock()
+        self.asked: set[asyncio.Task[None]] = set()  # the looks that `ask` has begun
 
     async def run(self, started: asyncio.Event) -> None:
         """Load every configured model, tell so, and follow the store until cancelled."""
@@ -48,8 +50,22 @@ class Watcher:
             await asyncio.sleep(self._interval_s)
             await self.poll()
 
+    def ask(self) -> asyncio.Task[None]:
+        """Begin a look besides the regular ones; at shutdown it is cancelled like those."""
+        asked = asyncio.create_task(self.poll())
+        self.asked.add(asked)
+        asked.add_done_callback(self.asked.discard)
+        return asked
+
     async def poll(self) -> None:
-        """Look once and move each reference that is behind; errors are reported, never raised."""
+        """Look once and move each reference that is behind; errors are reported, never raised.
+
+        One look at a time: who calls meanwhile waits, and looks then.
+        """
+        async with self._polling:
+            await self._poll()
+
+    async def _poll(self) -> None:
         for reference in self._references:
             await self._look(reference)
         self._name()

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import RedirectResponse, Response
 
@@ -16,7 +17,9 @@ from service.listing import describe
 from service.negotiation import matches, preferred
 from service.parts import parts_of
 
-router = APIRouter()
+router = APIRouter()  # what needs a key, where keys are configured
+common = APIRouter()  # on every port: the probes, and the way to the documentation
+monitoring = APIRouter()  # on the admin port, where there is one
 
 DEFAULT_TOP_K = 5
 MAX_TIMEOUT_MS = 24 * 3600 * 1000
@@ -30,6 +33,21 @@ TimeoutMs = Annotated[
         description="The caller's deadline; work that cannot finish by then is not begun.",
     ),
 ]
+
+_BEARER = HTTPBearer(auto_error=False, description="A key of the server's list.")
+_KEY_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key.")
+
+
+async def require_key(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    header: Annotated[str | None, Security(_KEY_HEADER)],
+) -> None:
+    """Refuse a request without a key of the list, before anything else of it is looked at."""
+    keys = parts_of(request).keys
+    assert keys is not None
+    given = (bearer.credentials if bearer else None, header)
+    request.state.trace.caller = keys.caller([key for key in given if key])
 
 
 @router.post(
@@ -106,7 +124,11 @@ async def _embed(inference: Inference, query: schemas.EmbedQuery) -> Response:
     return response
 
 
-@router.get("/models", summary="List models", responses={200: {"model": schemas.ModelList}})
+@router.get(
+    "/models",
+    summary="List models",
+    responses={200: {"model": schemas.ModelList}, **documentation.LISTING},
+)
 async def list_models(request: Request) -> Response:
     """Return everything that is served, and what is configured but not served, with the reason."""
     catalog = parts_of(request).catalog
@@ -131,13 +153,13 @@ async def show_model(
     raise ModelNotFound(f"No model {name!r:.80} is served.")
 
 
-@router.get("/livez", summary="Liveness", responses=documentation.check("The device is silent."))
+@common.get("/livez", summary="Liveness", responses=documentation.check("The device is silent."))
 async def livez(request: Request) -> Response:
     """200 while the process can serve; 503 when the device leaves a canary unanswered."""
     return _health(parts_of(request).health.live())
 
 
-@router.get(
+@common.get(
     "/readyz",
     summary="Readiness",
     responses=documentation.check("A model is missing, or the server is draining."),
@@ -147,13 +169,13 @@ async def readyz(request: Request) -> Response:
     return _health(parts_of(request).health.ready())
 
 
-@router.get("/startupz", summary="Start-up", responses=documentation.check("Models are loading."))
+@common.get("/startupz", summary="Start-up", responses=documentation.check("Models are loading."))
 async def startupz(request: Request) -> Response:
     """200 once start-up has finished."""
     return _health(parts_of(request).health.startup())
 
 
-@router.get("/healthz", summary="All checks", responses={200: {"model": schemas.HealthSummary}})
+@common.get("/healthz", summary="All checks", responses={200: {"model": schemas.HealthSummary}})
 async def healthz(request: Request) -> Response:
     """Return the three checks in one document; always 200."""
     health = parts_of(request).health
@@ -163,7 +185,7 @@ async def healthz(request: Request) -> Response:
     return _fresh(json_response(summary.model_dump()))
 
 
-@router.get(
+@monitoring.get(
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
@@ -176,7 +198,7 @@ async def metrics(request: Request) -> Response:
     return _fresh(Response(text, headers={"Content-Type": content_type, "Vary": "Accept"}))
 
 
-@router.get("/", include_in_schema=False)
+@common.get("/", include_in_schema=False)
 async def root() -> Response:
     """Lead a person to the documentation."""
     return RedirectResponse("docs")

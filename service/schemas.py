@@ -180,3 +180,18 @@ class HealthSummary(BaseModel):
     live: Health
     ready: Health
     startup: Health
+
+
+class Move(BaseModel):
+    """A reference that another version answers for now."""
+
+    before: str | None = Field(description="`name@version`; null: none answered")
+    after: str
+
+
+class Reload(BaseModel):
+    """What a look at the store has changed, and by reference why anything is not as it has it."""
+
+    moved: dict[str, Move]
+    missing: dict[str, str]
+    stale: dict[str, str]

@@ -3,11 +3,14 @@
 import asyncio
 import gc
 import logging
+import socket
 from types import FrameType
+from typing import Literal
 
 import uvicorn
 from fastapi import FastAPI
 
+from service.admin import create_admin_app
 from service.parts import Parts
 from service.settings import Settings
 
@@ -18,27 +21,32 @@ class Server(uvicorn.Server):
     """uvicorn that turns readiness off first, and exits 0 after an orderly SIGTERM.
 
     SIGTERM: /readyz says 503; for `drain_delay_ms` requests are still accepted, while load
-    balancers notice; then the sockets close, accepted requests are answered, and the process ends.
+    balancers notice; then the sockets close, accepted requests are answered, the admin port closes,
+    and the process ends.
     A second signal ends it at once.
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                loop="uvloop",
-                http="httptools",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=-(-settings.drain_timeout_ms // 1000),
-            )
-        )
+        drain_timeout_s = -(-settings.drain_timeout_ms // 1000)
+        super().__init__(_config(app, settings.host, settings.port, drain_timeout_s))
         self._parts: Parts = app.state.parts
         self._delay_s = settings.drain_delay_ms / 1e3
+        self.admin: AdminServer | None = None
+        if settings.admin_port is not None:
+            self.admin = AdminServer(self._parts, settings.admin_host, settings.admin_port)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the admin port and then the public one, whose lifespan begins to load."""
+        if self.admin is not None:
+            await self.admin.open()
+            log.info("metrics and admin: %s/docs", self.admin.address)
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what was accepted; the admin port tells of it to the end."""
+        await super().shutdown(sockets)
+        if self.admin is not None:
+            await self.admin.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin the shutdown (called from the signal handler)."""
@@ -59,8 +67,55 @@ class Server(uvicorn.Server):
     @property
     def address(self) -> str:
         """The URL to reach the listening socket at."""
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
-        return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
+        return _address(self)
+
+
+class AdminServer(uvicorn.Server):
+    """The admin port, which the public server opens and closes: no signal comes here."""
+
+    def __init__(self, parts: Parts, host: str, port: int) -> None:
+        # A scrape takes milliseconds, and what takes longer the public server's end has ended.
+        super().__init__(_config(create_admin_app(parts), host, port, 1, lifespan="off"))
+
+    async def open(self) -> None:
+        """Begin to answer."""
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup()
+        self._ticking = asyncio.create_task(self.main_loop())
+
+    async def close(self) -> None:
+        """Answer what was asked, and end."""
+        self.should_exit = True
+        await self._ticking
+        await self.shutdown()
+
+    @property
+    def address(self) -> str:
+        """The URL to reach the listening socket at."""
+        return _address(self)
+
+
+def _config(
+    app: FastAPI, host: str, port: int, drain_timeout_s: int, lifespan: Literal["on", "off"] = "on"
+) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        lifespan=lifespan,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=drain_timeout_s,
+    )
+
+
+def _address(server: uvicorn.Server) -> str:
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:

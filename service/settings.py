@@ -32,6 +32,20 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
     port: int = Field(8000, ge=0, le=65535, description="TCP port; 0 lets the system choose one.")
+    admin_host: str = Field("127.0.0.1", description="Address that the admin port listens on.")
+    admin_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="TCP port of /metrics and POST /admin/reload, which then are not on the public "
+        "one, and of the probes again; 0 lets the system choose. Unset: /metrics is public, and "
+        "there are no admin actions.",
+    )
+    api_keys_file: Path | None = Field(
+        None,
+        description="File of the API keys, one a line, `key` or `name: key`, looked at again every "
+        "second; /classify, /embed and /models then need one. Unset: anyone may ask.",
+    )
     store: str | None = Field(
         None, description="Root of the model store, a path or s3:// or gs:// URL; unset: embedded."
     )
@@ -141,7 +155,7 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("compile_cache_dir", mode="before")
+    @field_validator("admin_port", "api_keys_file", "compile_cache_dir", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -167,6 +181,9 @@ class Settings(BaseSettings):
     def _fit_together(self) -> Self:
         if not self.models:
             msg = "models: name at least one model"
+            raise ValueError(msg)
+        if self.admin_port == self.port != 0:
+            msg = f"admin_port {self.admin_port} is port: it must be another one, or unset"
             raise ValueError(msg)
         if self.max_images > self.max_queue_images:
             msg = f"max_images {self.max_images} is above max_queue_images {self.max_queue_images}"

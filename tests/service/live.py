@@ -29,11 +29,17 @@ class LiveServer:
 
     client: httpx.Client
     app: FastAPI
+    server: Server
 
     @property
     def parts(self) -> Parts:
         parts: Parts = self.app.state.parts
         return parts
+
+    def admin_client(self) -> httpx.Client:
+        """Return a client for the admin port, to be closed."""
+        assert self.server.admin is not None
+        return httpx.Client(base_url=self.server.admin.address, timeout=60)
 
 
 @contextmanager
@@ -60,7 +66,7 @@ def live_server(**settings: Any) -> Iterator[LiveServer]:
     try:
         assert loading.wait(START_TIMEOUT_S), "the models did not load"
         with httpx.Client(base_url=server.address, timeout=60) as client:
-            yield LiveServer(client, app)
+            yield LiveServer(client, app, server)
     finally:
         server.should_exit = True
         thread.join(START_TIMEOUT_S)

@@ -2,6 +2,7 @@
 
 import io
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -87,6 +88,25 @@ def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "MIXER_PORT='seventy'" in done.stderr
+
+
+def test_an_unreadable_file_of_keys_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    command = [sys.executable, "-m", "service", "serve", "--api-keys-file", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert f"MIXER_API_KEYS_FILE='{file}': the file cannot be read" in done.stderr
+
+
+def test_a_taken_admin_port_stops_the_start() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "service", "serve", "--port", "0", "--admin-port", port]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_help_names_every_setting_with_its_environment_variable() -> None:

@@ -29,6 +29,7 @@ def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     [
         ("port", "99999", "less than or equal to 65535"),
         ("port", "http", "valid integer"),
+        ("admin_port", "-1", "greater than or equal to 0"),
         ("buckets", "8,4", "ascending positive batch sizes"),
         ("buckets", "0,1", "ascending positive batch sizes"),
         ("max_images", "0", "greater than 0"),
@@ -47,10 +48,30 @@ def test_a_wrong_value_gives_one_line_with_name_value_and_rule(
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("given", [{"models": ""}, {"max_images": 300, "max_queue_images": 200}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"models": ""},
+        {"max_images": 300, "max_queue_images": 200},
+        {"admin_port": 8001, "port": 8001},
+    ],
+)
 def test_settings_that_do_not_fit_together_are_refused(given: dict[str, object]) -> None:
     with pytest.raises(InvalidSetting, match=next(iter(given))):
         load_settings(given)
+
+
+@pytest.mark.parametrize("name", ["admin_port", "api_keys_file", "compile_cache_dir"])
+def test_an_empty_value_is_none_where_none_is_allowed(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A template that leaves a variable empty means that it is unset."""
+    monkeypatch.setenv(environment_name(name), "")
+    assert getattr(load_settings({}), name) is None
+
+
+def test_the_system_may_choose_both_ports() -> None:
+    assert load_settings({"admin_port": 0, "port": 0}).admin_port == 0
 
 
 def test_settings_are_frozen() -> None:
