@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PARITY := .venv-parity
 LOADTEST := .venv-loadtest
+TORCH := .venv-torch
 
-.PHONY: help serve check format test parity bench-train loadtest lock clean
+.PHONY: help serve check format test parity bench bench-gpu bench-train loadtest lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -31,6 +32,12 @@ test: $(VENV)/dev.installed ## all tests
 parity: $(PARITY)/installed ## compare the network with timm's in PyTorch
 	$(PARITY)/bin/python -m tests.parity.compare_with_timm
 
+bench: $(VENV)/dev.installed $(TORCH)/installed ## speed of the service and what bounds it, a quarter of an hour
+	$(BIN)/python -m bench --torch-python $(TORCH)/bin/python
+
+bench-gpu: $(VENV)/dev.installed ## the network on a GPU, against timm's where that is installed
+	$(BIN)/python -m bench.gpu
+
 bench-train: $(VENV)/dev.installed ## speed, MFU, data wait and memory of training steps
 	$(BIN)/python -m trainer.benchmark all
 
@@ -46,7 +53,7 @@ LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strat
   --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) $(PARITY) $(LOADTEST) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(LOADTEST) $(TORCH) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -69,6 +76,14 @@ $(PARITY)/installed: locks/parity.txt
 	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(PARITY)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
 	  -r locks/parity.txt
+	@touch $@
+
+# The service beside torch, whose network OpenVINO converts for one part of `make bench`.
+$(TORCH)/installed: locks/service.txt
+	@echo "installing the service's locked dependencies and torch into $(TORCH)"
+	$(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/service.txt
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@touch $@
 
 loadtest: $(LOADTEST)/installed ## two minutes of mixed users, judged by loadtest/objectives.toml

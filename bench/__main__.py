@@ -14,7 +14,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench import bounds, compute, machine, overload, plot, service, soak, start
+from bench import bounds, compute, machine, overload, service, soak, start
 from bench.job import FULL, QUICK, Job
 from bench.rows import Row, read, table, write
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = [row for measure in options.measures(options) for row in measure(job)]
     print(table(rows))
     write(options.out / f"{options.part}.json", facts, rows)
-    plot.draw(rows, options.out / f"{options.part}.svg")
+    _draw(rows, options.out / f"{options.part}.svg")
     return 0
 
 
@@ -50,7 +50,7 @@ def _all(options: Options) -> int:
     rows = [row for part in PARTS if part not in failed for row in _read(options.out, part)]
     print(table(rows))
     write(options.out / "bench.json", facts, rows)
-    plot.draw(rows, options.out / "bench.svg")
+    _draw(rows, options.out / "bench.svg")
     (options.out / "bench.md").write_text(f"{machine.describe(facts)}\n\n{table(rows)}\n")
     for part in failed:
         print(f"{part}: failed, see above", file=sys.stderr)
@@ -70,6 +70,13 @@ def _run_part(part: str, options: Options) -> bool:
     command += ["--images", str(options.images)] if options.images else []
     # Its table is part of the one at the end.
     return not subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode  # noqa: S603
+
+
+def _draw(rows: Sequence[Row], file: Path) -> None:
+    if find_spec("matplotlib"):  # not beside torch, where no picture is needed
+        from bench import plot  # noqa: PLC0415
+
+        plot.draw(rows, file)
 
 
 def _read(folder: Path, part: str) -> list[Row]:

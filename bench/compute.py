@@ -47,10 +47,10 @@ def measure(
         for precision in get_args(Precision):
             graphs = _graphs(config, arrays, precision)
             for batch in batches:
-                pixels = _pixels(batch, config.image_size)
-                _require_equal(graphs, pixels, precision)
+                pixels = pixels_of(batch, config.image_size)
+                require_equal(graphs, pixels, precision)
                 seconds = _race(graphs, pixels, job.effort.batch_budget_s)
-                rows += _rows(f"{variant} {precision}", variant, batch, seconds)
+                rows += ratio_rows(f"{variant} {precision}", variant, batch, seconds)
     return rows
 
 
@@ -83,18 +83,19 @@ def _converted(config: MixerConfig, arrays: dict[str, np.ndarray], precision: Pr
     return openvino.Core().compile_model(model, "CPU", options)
 
 
-def _pixels(batch: int, size: int) -> np.ndarray:
+def pixels_of(batch: int, size: int) -> np.ndarray:
+    """Return noise, uint8 [batch, size, size, 3]."""
     return np.random.default_rng(batch).integers(0, 256, (batch, size, size, 3), np.uint8)
 
 
-def _floats(pixels_BxHxWx3: np.ndarray) -> np.ndarray:
+def floats_of(pixels_BxHxWx3: np.ndarray) -> np.ndarray:
     """Return what PyTorch's network takes: channels first, in -1..1."""
     floats_BxHxWx3 = pixels_BxHxWx3.astype(np.float32) * np.float32(2 / 255) - 1
     return np.ascontiguousarray(floats_BxHxWx3.transpose(0, 3, 1, 2))
 
 
 def _race(graphs: Graphs, pixels: np.ndarray, budget_s: float) -> dict[str, list[float]]:
-    floats = _floats(pixels)
+    floats = floats_of(pixels)
     measures = {
         "ours": partial(seconds_of, partial(graphs.ours, pixels)),
         "converted": partial(seconds_of, partial(graphs.theirs, floats)),
@@ -102,7 +103,8 @@ def _race(graphs: Graphs, pixels: np.ndarray, budget_s: float) -> dict[str, list
     return interleave(measures, ROUNDS, budget_s=budget_s)
 
 
-def _rows(name: str, variant: str, batch: int, seconds: dict[str, list[float]]) -> list[Row]:
+def ratio_rows(name: str, variant: str, batch: int, seconds: dict[str, list[float]]) -> list[Row]:
+    """Return both speeds and the ratio of each pair, from seconds of `ours` and `converted`."""
     command = f"python -m bench compute --variants {variant} --batches {batch}"
 
     def row(series: str, unit: str, values: Sequence[float]) -> Row:
@@ -115,8 +117,8 @@ def _rows(name: str, variant: str, batch: int, seconds: dict[str, list[float]]) 
     ]
 
 
-def _require_equal(graphs: Graphs, pixels: np.ndarray, precision: Precision) -> None:
+def require_equal(graphs: Graphs, pixels: np.ndarray, precision: Precision) -> None:
     """Refuse to compare the speed of networks that do not compute the same; warm both up."""
-    worst = deviation(graphs.theirs(_floats(pixels)), graphs.ours(pixels))
+    worst = deviation(graphs.theirs(floats_of(pixels)), graphs.ours(pixels))
     if worst > TOLERANCE[precision]:
         raise RuntimeError(f"the graphs differ by {worst:.1e} in {precision}")
