@@ -6,10 +6,12 @@ and one picture of everything.
 
 import argparse
 import logging
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +19,8 @@ from pathlib import Path
 from bench import bounds, compute, machine, overload, service, soak, start
 from bench.job import FULL, QUICK, Job
 from bench.rows import Row, read, table, write
+from bench.serving import end
+from model_store.variants import VARIANTS
 
 PARTS = (bounds.PART, service.PART, overload.PART, start.PART, compute.PART)
 QUICK_BATCHES, QUICK_CONNECTIONS, QUICK_FACTORS = (1, 8), (1, 64), (0.5, 2.0)
@@ -29,13 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 1 when a part failed."""
     logging.basicConfig(level="WARNING", format="%(name)s: %(message)s")
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every `finally`: see `end`
     if options.part is None:
         return _all(options)
     facts = machine.facts()
     print(machine.describe(facts), end="\n\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         job = Job(QUICK if options.quick else FULL, Path(folder), options.images)
-        rows = [row for measure in options.measures(options) for row in measure(job)]
+        found = [row for measure in options.measures(options) for row in measure(job)]
+    rows = [replace(row, command=" ".join([row.command, *_flags(options)])) for row in found]
     print(table(rows))
     write(options.out / f"{options.part}.json", facts, rows)
     _draw(rows, options.out / f"{options.part}.svg")
@@ -66,10 +72,18 @@ def _run_part(part: str, options: Options) -> bool:
             print(f"no torch here, and no {python}: `make bench` makes it", file=sys.stderr)
             return False
     command = [python, "-m", "bench", part, "--out", str(options.out)]
-    command += ["--quick"] if options.quick else []
-    command += ["--images", str(options.images)] if options.images else []
     # Its table is part of the one at the end.
-    return not subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode  # noqa: S603
+    process = subprocess.Popen([*command, *_flags(options)], stdout=subprocess.DEVNULL)  # noqa: S603
+    try:
+        return process.wait() == 0
+    finally:
+        end(process)  # when we are told to end meanwhile; it ends its servers
+
+
+def _flags(options: Options) -> list[str]:
+    """Return the options that change how any part measures."""
+    images = ["--images", str(options.images)] if options.images else []
+    return ["--quick", *images] if options.quick else images
 
 
 def _draw(rows: Sequence[Row], file: Path) -> None:
@@ -139,16 +153,32 @@ def _parser() -> argparse.ArgumentParser:
         part = parts.add_parser(module.PART, help=summary, description=module.__doc__)
         part.set_defaults(measures=measures)
         _add_common(part)
-        part.add_argument("--variants", nargs="+", metavar="VARIANT", help="of Table 1: S/32 ...")
+        part.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="of Table 1")
         if module in (bounds, compute):
-            part.add_argument("--batches", type=int, nargs="+")
+            part.add_argument("--batches", type=_positive, nargs="+")
         if module is service:
-            part.add_argument("--connections", type=int, nargs="+")
+            part.add_argument("--connections", type=_positive, nargs="+")
         if module is overload:
-            part.add_argument("--factors", type=float, nargs="+", help="times the capacity")
+            part.add_argument("--factors", type=_factor, nargs="+", help="times the capacity")
         if module is soak:
-            part.add_argument("--minutes", type=int, default=10)
+            part.add_argument("--minutes", type=_positive, default=10)
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def _factor(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, up to 100")
+    return value
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -45,7 +45,11 @@ def device_rows(job: Job, variant: str, batches: Sequence[int], command: str) ->
         found = interleave(calls, DEVICE_ROUNDS, budget_s=budget_s)
         for (runtime, precision), seconds in found.items():
             rates = [batch / value for value in seconds]
-            rows.append(_row(f"device alone, {runtime} {precision}", rates, command, batch))
+            series, own_command = (
+                f"device alone, {runtime} {precision}",
+                f"{command} --batches {batch}",
+            )
+            rows.append(_row(series, rates, own_command, batch))
     return rows
 
 

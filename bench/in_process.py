@@ -75,9 +75,12 @@ class InProcess:
         return seconds_of(lambda: pixels_of(data, self.preprocessing))
 
     def device_s(self, images: int) -> float:
-        """Return the wall seconds of one batch of blank images, nothing beside it."""
-        size = self.model.manifest.architecture.image_size
-        blank = np.zeros((images, size, size, 3), np.uint8)
+        """Return the wall seconds of one batch of blank images, padded as the runner would."""
+        size, batch = (
+            self.model.manifest.architecture.image_size,
+            self.model.runner.curve.bucket(images),
+        )
+        blank = np.zeros((batch, size, size, 3), np.uint8)
         return seconds_of(lambda: self.model.runner.program(blank))
 
     def through_batcher(self, files: Sequence[bytes], in_flight: int, duration_s: float) -> float:
