@@ -12,7 +12,7 @@ from bench.rows import Row
 
 
 class Panel(NamedTuple):
-    """Which rows are drawn together: those of a part with this unit that have a place."""
+    """Which rows are drawn together: those of a part with this unit."""
 
     part: str
     unit: str
@@ -28,6 +28,8 @@ PANELS = (
     Panel("compute", "ratio", "our graph over the converted"),
     Panel("soak", "MiB", "memory under load"),
 )
+
+DOUBLING = ("batch", "connections")  # what is measured at 1, 2, 4 and so on
 
 
 def draw(rows: Sequence[Row], file: Path) -> None:
@@ -48,18 +50,25 @@ def draw(rows: Sequence[Row], file: Path) -> None:
 
 
 def _rows_of(panel: Panel, rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if (row.part, row.unit) == panel[:2] and row.at is not None]
+    """Return the panel's rows; none when nothing of it is a curve."""
+    found = [row for row in rows if (row.part, row.unit) == panel[:2]]
+    return found if any(row.at is not None for row in found) else []
 
 
 def _draw_panel(axes: Axes, panel: Panel, rows: Sequence[Row]) -> None:
-    for series in dict.fromkeys(row.series for row in rows):
-        drawn = sorted((row for row in rows if row.series == series), key=lambda row: row.at or 0)
-        places = [row.at or 0 for row in drawn]
-        axes.plot(places, [row.median for row in drawn], "o-", label=series)
-        lows, highs = ([pick(row.values) for row in drawn] for pick in (min, max))
+    """Draw rows with a place as curves, those without one as levels across."""
+    levels = [row for row in rows if row.at is None]
+    placed = sorted(((row.at, row) for row in rows if row.at is not None), key=lambda pair: pair[0])
+    for series in dict.fromkeys(row.series for row in rows if row.at is not None):
+        drawn = [(at, row) for at, row in placed if row.series == series]
+        places = [at for at, _ in drawn]
+        axes.plot(places, [row.median for _, row in drawn], "o-", label=series)
+        lows, highs = ([pick(row.values) for _, row in drawn] for pick in (min, max))
         axes.fill_between(places, lows, highs, alpha=0.2)
-    axes.set(xlabel=rows[0].at_name, ylabel=panel.unit, title=panel.title)
-    if min(row.at or 0 for row in rows) >= 1 and max(row.at or 0 for row in rows) > 10:
+    for number, row in enumerate(levels):
+        axes.axhline(row.median, linestyle=":", color=f"{number / len(levels):g}", label=row.name)
+    axes.set(xlabel=placed[0][1].at_name, ylabel=panel.unit, title=panel.title)
+    if placed[0][1].at_name in DOUBLING:
         axes.set_xscale("log", base=2)
     if panel.unit != "share":
         axes.set_ylim(bottom=0)

@@ -11,6 +11,7 @@ def row(part: str, series: str, unit: str, at: float | None) -> Row:
 
 def test_each_part_with_a_curve_has_a_panel(tmp_path: Path) -> None:
     rows = [row("bounds", "device", "images/s", at) for at in (1, 8, 32)]
+    rows += [row("bounds", "pipeline bound", "images/s", None)]
     rows += [row("compute", "ours", "ratio", 1), row("start", "cold", "s", None)]
     file = tmp_path / "picture.svg"
     draw(rows, file)
@@ -18,6 +19,7 @@ def test_each_part_with_a_curve_has_a_panel(tmp_path: Path) -> None:
     assert ET.fromstring(text).tag.endswith("svg")
     assert "the device alone" in text
     assert "our graph over the converted" in text
+    assert "pipeline bound" in text
     assert "closed loop" not in text
     first = file.read_bytes()
     draw(rows, file)
