@@ -8,8 +8,9 @@ PARITY := .venv-parity
 DEPLOY := .deploy-tools
 DEPLOY_CHECKS := kustomize helm custom_resources rules
 LOADTEST := .venv-loadtest
+TORCH := .venv-torch
 
-.PHONY: help serve check format test image-test deploy-test parity bench-train loadtest lock clean
+.PHONY: help serve check format test image-test deploy-test parity bench bench-gpu bench-train loadtest lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -40,6 +41,12 @@ deploy-test: $(VENV)/dev.installed $(DEPLOY)/installed ## manifests and rules wi
 parity: $(PARITY)/installed ## compare the network with timm's in PyTorch
 	$(PARITY)/bin/python -m tests.parity.compare_with_timm
 
+bench: $(VENV)/dev.installed $(TORCH)/installed ## speed of the service and what bounds it, a quarter of an hour
+	$(BIN)/python -m bench --torch-python $(TORCH)/bin/python
+
+bench-gpu: $(VENV)/dev.installed ## the network on a GPU, against timm's where that is installed
+	$(BIN)/python -m bench.gpu
+
 bench-train: $(VENV)/dev.installed ## speed, MFU, data wait and memory of training steps
 	$(BIN)/python -m trainer.benchmark all
 
@@ -64,7 +71,7 @@ LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strat
   --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) $(PARITY) $(DEPLOY) $(LOADTEST) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(DEPLOY) $(LOADTEST) $(TORCH) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -91,6 +98,14 @@ $(PARITY)/installed: locks/parity.txt
 
 $(DEPLOY)/installed: deploy/tools.sh locks/deploy.txt tests/deploy/package-lock.json | $(BIN)/python
 	deploy/tools.sh $(DEPLOY) $(BIN)/python
+	@touch $@
+
+# The service beside torch, whose network OpenVINO converts for one part of `make bench`.
+$(TORCH)/installed: locks/service.txt
+	@echo "installing the service's locked dependencies and torch into $(TORCH)"
+	$(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/service.txt
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	@touch $@
 
 loadtest: $(LOADTEST)/installed ## two minutes of mixed users, judged by loadtest/objectives.toml

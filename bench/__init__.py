@@ -1,1 +1,1 @@
-"""Measurements, each a program of its own: `python -m bench.NAME`."""
+"""Measurements: `python -m bench` of the service, and programs of their own, `bench.NAME`."""

@@ -37,7 +37,7 @@ class PermutationStudy(Study):
     steps: int = 1000
     permutation_seed: int = 0
     """What both permutations are drawn from."""
-    curve_points: int = 5
+    curve_points: int = 6
     """Evaluations of each training, at equal distances."""
     tolerance: float = 0.02
     """Accuracies no further apart than this share coincide."""

@@ -1,0 +1,193 @@
+"""All measurements of the service, or one part of them: `python -m bench [PART] [--quick]`.
+
+Without a part: all but the soak, each part in a process of its own, then one table, one JSON file
+and one picture of everything.
+"""
+
+import argparse
+import logging
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench import bounds, compute, machine, overload, service, soak, start
+from bench.job import FULL, QUICK, Job
+from bench.rows import Row, read, table, write
+from bench.serving import end
+from model_store.variants import VARIANTS
+
+PARTS = (bounds.PART, service.PART, overload.PART, start.PART, compute.PART)
+QUICK_BATCHES, QUICK_CONNECTIONS, QUICK_FACTORS = (1, 8), (1, 64), (0.5, 2.0)
+TORCH_PYTHON = Path(".venv-torch/bin/python")
+
+Options = argparse.Namespace
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, or 1 when a part failed."""
+    logging.basicConfig(level="WARNING", format="%(name)s: %(message)s")
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every `finally`: see `end`
+    if options.part is None:
+        return _all(options)
+    facts = machine.facts()
+    print(machine.describe(facts), end="\n\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        job = Job(QUICK if options.quick else FULL, Path(folder), options.images)
+        found = [row for measure in options.measures(options) for row in measure(job)]
+    rows = [replace(row, command=" ".join([row.command, *_flags(options)])) for row in found]
+    print(table(rows))
+    write(options.out / f"{options.part}.json", facts, rows)
+    _draw(rows, options.out / f"{options.part}.svg")
+    return 0
+
+
+def _all(options: Options) -> int:
+    """Run every part in a process of its own, and gather what they wrote."""
+    facts = machine.facts()
+    print(machine.describe(facts), end="\n\n", flush=True)
+    failed = [part for part in PARTS if not _run_part(part, options)]
+    rows = [row for part in PARTS if part not in failed for row in _read(options.out, part)]
+    print(table(rows))
+    write(options.out / "bench.json", facts, rows)
+    _draw(rows, options.out / "bench.svg")
+    (options.out / "bench.md").write_text(f"{machine.describe(facts)}\n\n{table(rows)}\n")
+    for part in failed:
+        print(f"{part}: failed, see above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _run_part(part: str, options: Options) -> bool:
+    print(f"measuring: {part}", file=sys.stderr, flush=True)
+    python = sys.executable
+    if part == compute.PART and not find_spec("torch"):
+        python = str(options.torch_python)
+        if not options.torch_python.exists():
+            print(f"no torch here, and no {python}: `make bench` makes it", file=sys.stderr)
+            return False
+    command = [python, "-m", "bench", part, "--out", str(options.out)]
+    # Its table is part of the one at the end.
+    process = subprocess.Popen([*command, *_flags(options)], stdout=subprocess.DEVNULL)  # noqa: S603
+    try:
+        return process.wait() == 0
+    finally:
+        end(process)  # when we are told to end meanwhile; it ends its servers
+
+
+def _flags(options: Options) -> list[str]:
+    """Return the options that change how any part measures."""
+    images = ["--images", str(options.images)] if options.images else []
+    return ["--quick", *images] if options.quick else images
+
+
+def _draw(rows: Sequence[Row], file: Path) -> None:
+    if find_spec("matplotlib"):  # not beside torch, where no picture is needed
+        from bench import plot  # noqa: PLC0415
+
+        plot.draw(rows, file)
+
+
+def _read(folder: Path, part: str) -> list[Row]:
+    return read(folder / f"{part}.json")[1]
+
+
+Measures = list[Callable[[Job], list[Row]]]
+
+
+def _bounds(options: Options) -> Measures:
+    batches = options.batches or (QUICK_BATCHES if options.quick else bounds.BATCHES)
+    return [partial(bounds.measure, variant=v, batches=batches) for v in _variants(options)]
+
+
+def _service(options: Options) -> Measures:
+    chosen = options.connections or (QUICK_CONNECTIONS if options.quick else service.CONNECTIONS)
+    return [partial(service.measure, variant=v, connections=chosen) for v in _variants(options)]
+
+
+def _overload(options: Options) -> Measures:
+    chosen = options.factors or (QUICK_FACTORS if options.quick else overload.FACTORS)
+    return [partial(overload.measure, variant=v, factors=chosen) for v in _variants(options)]
+
+
+def _start(options: Options) -> Measures:
+    variants = options.variants or (("S/32",) if options.quick else start.VARIANTS)
+    return [partial(start.measure, variants=variants)]
+
+
+def _compute(options: Options) -> Measures:
+    variants = options.variants or (("S/32",) if options.quick else compute.VARIANTS)
+    batches = options.batches or (QUICK_BATCHES if options.quick else compute.BATCHES)
+    return [partial(compute.measure, variants=variants, batches=batches)]
+
+
+def _soak(options: Options) -> Measures:
+    return [partial(soak.measure, variant=v, minutes=options.minutes) for v in _variants(options)]
+
+
+def _variants(options: Options) -> Sequence[str]:
+    return options.variants or ("S/32",)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    _add_common(parser)
+    parser.add_argument(
+        "--torch-python", type=Path, default=TORCH_PYTHON, help="runs the part that needs torch"
+    )
+    parts = parser.add_subparsers(dest="part", metavar="PART")
+    for module, measures in (
+        (bounds, _bounds),
+        (service, _service),
+        (overload, _overload),
+        (start, _start),
+        (compute, _compute),
+        (soak, _soak),
+    ):
+        summary = (module.__doc__ or "").splitlines()[0]
+        part = parts.add_parser(module.PART, help=summary, description=module.__doc__)
+        part.set_defaults(measures=measures)
+        _add_common(part)
+        part.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="of Table 1")
+        if module in (bounds, compute):
+            part.add_argument("--batches", type=_positive, nargs="+")
+        if module is service:
+            part.add_argument("--connections", type=_positive, nargs="+")
+        if module is overload:
+            part.add_argument("--factors", type=_factor, nargs="+", help="times the capacity")
+        if module is soak:
+            part.add_argument("--minutes", type=_positive, default=10)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
+def _factor(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, up to 100")
+    return value
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder to write to")
+    parser.add_argument(
+        "--images", type=Path, help="folder of photos to send instead of drawn ones"
+    )
+    parser.add_argument("--quick", action="store_true", help="a short run, to see that it works")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

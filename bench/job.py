@@ -1,0 +1,81 @@
+"""What every part of the benchmark is given: how long to measure, and where its things lie."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from bench.load import Generator
+from bench.networks import publish
+from bench.pictures import draw_photo, encode
+
+PICTURES, PICTURE_SIZE = 16, (500, 375)
+QUALITY = 98  # then a drawn picture has about as many bytes as a real photo of this size
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure."""
+
+    rounds: int
+    seconds: float  # of one run under load
+    batch_budget_s: float  # for all rounds of one batch size
+    start_budget_s: float  # for all starts of one variant
+
+
+FULL = Effort(rounds=3, seconds=5.0, batch_budget_s=6.0, start_budget_s=60.0)
+QUICK = Effort(rounds=1, seconds=1.5, batch_budget_s=0.5, start_budget_s=1.0)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One part's order. `work` is a folder of its own that goes when it is done."""
+
+    effort: Effort
+    work: Path
+    images: Path | None = None  # photos to send instead of drawn ones
+
+    @property
+    def store(self) -> Path:
+        """Folder of the published models."""
+        return self.work / "store"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of compiled programs, empty when the part begins."""
+        return self.work / "compiled"
+
+    def publish(self, variant: str) -> str:
+        """Publish a variant with random weights; return the model's name."""
+        return publish(variant, self.store)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """Sends the pictures."""
+        return Generator(self.pictures, self.work / "load.json")
+
+    @cached_property
+    def pictures(self) -> Path:
+        """Folder of the JPEG files to send."""
+        if self.images is not None:
+            return self.images
+        folder = self.work / "pictures"
+        folder.mkdir(exist_ok=True)
+        rng = np.random.default_rng(0)
+        for number in range(PICTURES):
+            photo = draw_photo(rng, PICTURE_SIZE)
+            (folder / f"{number:02d}.jpg").write_bytes(encode(photo, "JPEG", quality=QUALITY))
+        return folder
+
+    @cached_property
+    def files(self) -> list[bytes]:
+        """The pictures' bytes.
+
+        Raises:
+            ValueError: the folder holds no file.
+        """
+        paths = sorted(path for path in self.pictures.iterdir() if path.is_file())
+        if not paths:
+            raise ValueError(f"{self.pictures} holds no file")
+        return [path.read_bytes() for path in paths]

@@ -1,0 +1,40 @@
+"""Repetitions of several measurements, interleaved so that a disturbance meets them all alike."""
+
+import math
+import time
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=Hashable)
+Value = TypeVar("Value")
+
+
+def interleave(
+    measures: Mapping[Name, Callable[[], Value]],
+    rounds: int,
+    *,
+    budget_s: float = math.inf,
+    now_s: Callable[[], float] = time.monotonic,
+) -> dict[Name, list[Value]]:
+    """Call every measure once a round, every second round backwards; return what each gave.
+
+    No round begins once `budget_s` is spent; the first always runs, and each to its end.
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds is {rounds}; at least one is needed")
+    found: dict[Name, list[Value]] = {name: [] for name in measures}
+    began_s = now_s()
+    for number in range(rounds):
+        if number and now_s() - began_s >= budget_s:
+            break
+        # Back and forth, so that none always follows the same other.
+        for name in list(measures)[:: -1 if number % 2 else 1]:
+            found[name].append(measures[name]())
+    return found
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """Return the wall seconds of one call."""
+    began_s = time.perf_counter()
+    call()
+    return time.perf_counter() - began_s
