@@ -16,6 +16,7 @@ import uvloop
 
 from bench.repetition import seconds_of
 from model_store.preprocess import Preprocessing, reduction, to_input
+from service.decoders import Decoders
 from service.errors import ServiceError
 from service.images import decode_reduced
 from service.loading import Loader
@@ -46,7 +47,7 @@ class InProcess:
         metrics = Metrics()
         self._catalog = Catalog(settings, metrics)
         self._loader = Loader(settings, metrics, self._catalog)
-        self._decoders = ThreadPoolExecutor(settings.decode_threads)
+        self._decoders = Decoders(settings.decode_threads)
         self._pipeline = _pipeline(settings, metrics, self._decoders)
         self._decode_threads = settings.decode_threads
         self.model = self._loop.run(self._load(model))
@@ -62,7 +63,7 @@ class InProcess:
     ) -> None:
         self._loader.close()
         self._catalog.device.close()
-        self._decoders.shutdown()
+        self._decoders.close()
         self._loop.close()
 
     @property
@@ -131,5 +132,5 @@ class InProcess:
         return done / (loop.time() - began_s)
 
 
-def _pipeline(settings: Settings, metrics: Metrics, decoders: ThreadPoolExecutor) -> Pipeline:
+def _pipeline(settings: Settings, metrics: Metrics, decoders: Decoders) -> Pipeline:
     return Pipeline(decoders, metrics, settings.max_image_pixels, settings.decode_scaling)
