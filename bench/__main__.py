@@ -161,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         if module is overload:
             part.add_argument("--factors", type=_factor, nargs="+", help="times the capacity")
         if module is soak:
-            part.add_argument("--minutes", type=_positive, default=10)
+            part.add_argument("--minutes", type=_several, default=10, help="2 or more (10)")
     return parser
 
 
@@ -169,6 +169,12 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
     return int(text)
+
+
+def _several(text: str) -> int:
+    if (value := _positive(text)) < 2:
+        raise argparse.ArgumentTypeError("the last minute is compared with the first: at least 2")
+    return value
 
 
 def _factor(text: str) -> float:

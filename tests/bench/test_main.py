@@ -11,6 +11,7 @@ from bench.__main__ import main
         (["service", "--connections", "8", "x"], "--connections: 'x' is no whole number above 0"),
         (["overload", "--factors", "nan"], "--factors: 'nan' is no number above 0, up to 100"),
         (["soak", "--minutes", "1.5"], "--minutes: '1.5' is no whole number above 0"),
+        (["soak", "--minutes", "1"], "--minutes: the last minute is compared with the first"),
         (["unknown"], "invalid choice: 'unknown'"),
     ],
 )
