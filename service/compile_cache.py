@@ -1,6 +1,7 @@
 """What a start leaves for the next one: compiled programs, and what was measured of them.
 
     <root>/<machine>/xla/              XLA's executables, which jax names and checks
+    <root>/<machine>/amx               whether OpenVINO can use the processor's AMX
     <root>/<machine>/plans/<key>.json  the runtime that was chosen for a model, and its curve
 
 Both depend on the processor and on the versions of the packages, hence the folder's name. Reading
@@ -51,9 +52,9 @@ class CompileCache:
         self._folder = None if root is None else root.expanduser() / machine()
 
     @property
-    def xla_dir(self) -> Path | None:
-        """Where XLA keeps its executables."""
-        return None if self._folder is None else self._folder / "xla"
+    def folder(self) -> Path | None:
+        """Where runtimes keep what they find out on this machine."""
+        return self._folder
 
     def recall(self, key: str) -> Plan | None:
         """Return what was remembered under this key, if it can be read."""

@@ -56,7 +56,7 @@ class Loader:
         """`on_compilation` is called, in the compiling thread, for every program compiled."""
         self._settings, self._metrics, self._catalog = settings, metrics, catalog
         self._cache = CompileCache(settings.compile_cache_dir)
-        self._compiling = Compiling(on_compilation, self._cache.xla_dir)
+        self._compiling = Compiling(on_compilation, self._cache.folder)
         self._thread_id: int | None = None
         self._thread = ThreadPoolExecutor(1, "load", initializer=self._remember_thread)
         self._embedded = ModelStore(str(BUILTIN_ROOT))

@@ -6,6 +6,7 @@ Its kernels use what the CPU has (AVX-512, and AMX for bfloat16), which XLA's do
 import platform
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -32,8 +33,9 @@ class OpenVinoProgram:
         *,
         precision: Precision = "float32",
         on_compilation: Callable[[], None] = lambda: None,
+        cache_dir: Path | None = None,
     ) -> None:
-        openvino = import_openvino()
+        openvino = import_openvino(cache_dir)
         from service.runtimes.openvino_mixer import build_mixer  # noqa: PLC0415  (imports it too)
 
         self.precision: Precision = precision

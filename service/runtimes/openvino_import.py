@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,8 @@ from types import ModuleType
 log = logging.getLogger("mixer.runtimes")
 
 CPU_INFO = Path("/proc/cpuinfo")
+
+_WORKS = b"works"
 
 WITHOUT_AMX = "AVX512_CORE_FP16"  # the newest instructions without it
 
@@ -32,13 +35,14 @@ assert (compiled(numpy.ones((40, 96), numpy.float32))[0] == 96).all()
 
 
 @cache
-def import_openvino() -> ModuleType:
+def import_openvino(cache_dir: Path | None = None) -> ModuleType:
     """Import OpenVINO silently, and kept from AMX where that would end the process.
 
     Some virtual machines show AMX and hide the size of its tiles (CPUID leaf 1DH); the first
-    product then dies of an illegal instruction. So where AMX is shown, a child tries it first.
+    product then dies of an illegal instruction. So where AMX is shown, a child tries it first; the
+    outcome is kept in `cache_dir`.
     """
-    if "amx_tile" in _cpu_flags() and not _amx_works():
+    if "amx_tile" in _cpu_flags() and not _amx_works(cache_dir):
         log.warning("this CPU shows AMX, and a trial of it failed: going without")
         os.environ["ONEDNN_MAX_CPU_ISA"] = WITHOUT_AMX  # noqa: TID251  (set, not read)
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -49,6 +53,14 @@ def _cpu_flags() -> str:
     return CPU_INFO.read_text() if CPU_INFO.exists() else ""
 
 
-def _amx_works() -> bool:
+def _amx_works(cache_dir: Path | None) -> bool:
+    kept = None if cache_dir is None else cache_dir / "amx"
+    if kept is not None and kept.exists():
+        return kept.read_bytes() == _WORKS
     command = [sys.executable, "-c", f"{_SILENCE}\n{_TRIAL}"]
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603
+    works = subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603
+    if kept is not None:
+        with suppress(OSError):  # tried again by the next start
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_bytes(_WORKS if works else b"fails")
+    return works

@@ -30,7 +30,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Compiling:
-    """Where compiled programs are kept, if anywhere, and who is told of each compilation."""
+    """Where runtimes keep what they find out, if anywhere, and who is told of each compilation."""
 
     on_compilation: Callable[[], None]
     cache_dir: Path | None = None
@@ -57,11 +57,14 @@ def make_program(runtime: Runtime, network: Network, compiling: Compiling) -> Pr
     parts = (network.config, network.preprocessing, network.arrays)
     if runtime == "openvino":
         return openvino.OpenVinoProgram(
-            *parts, precision=network.precision, on_compilation=compiling.on_compilation
+            *parts,
+            precision=network.precision,
+            on_compilation=compiling.on_compilation,
+            cache_dir=compiling.cache_dir,
         )
     from service.runtimes import xla  # noqa: PLC0415  (see above)
 
-    xla.use_compile_cache(compiling.cache_dir)
+    xla.use_compile_cache(compiling.cache_dir and compiling.cache_dir / "xla")
     xla.on_compilation(compiling.on_compilation)
     return xla.XlaProgram(*parts, precision=network.precision)
 

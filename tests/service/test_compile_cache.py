@@ -49,7 +49,7 @@ def test_without_a_folder_nothing_is_kept() -> None:
     cache = CompileCache(None)
     cache.remember("key", PLAN)
     assert cache.recall("key") is None
-    assert cache.xla_dir is None
+    assert cache.folder is None
 
 
 def test_a_key_depends_on_every_fact_and_on_no_order() -> None:
@@ -58,6 +58,4 @@ def test_a_key_depends_on_every_fact_and_on_no_order() -> None:
 
 
 def test_programs_of_another_machine_lie_elsewhere(tmp_path: Path) -> None:
-    xla_dir = CompileCache(tmp_path).xla_dir
-    assert xla_dir is not None
-    assert xla_dir.parent == tmp_path / machine()
+    assert CompileCache(tmp_path).folder == tmp_path / machine()

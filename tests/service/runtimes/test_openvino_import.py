@@ -46,6 +46,22 @@ def test_amx_is_avoided_where_it_is_shown_and_a_trial_fails(
     assert run(code).strip() == limit
 
 
+@pytest.mark.parametrize(("trial", "limit"), [("pass", "None"), ("1 / 0", "AVX512_CORE_FP16")])
+def test_a_trial_is_made_once_for_each_cache(tmp_path: Path, trial: str, limit: str) -> None:
+    cpu_info = tmp_path / "cpuinfo"
+    cpu_info.write_text("flags : fpu amx_tile\n")
+    for now in (trial, "pass", "1 / 0"):
+        code = (
+            "import os, pathlib\n"
+            "from service.runtimes import openvino_import as subject\n"
+            f"subject.CPU_INFO = pathlib.Path({str(cpu_info)!r})\n"
+            f"subject._TRIAL = {now!r}\n"
+            f"subject.import_openvino(pathlib.Path({str(tmp_path / 'cache')!r}))\n"
+            "print(os.environ.get('ONEDNN_MAX_CPU_ISA'))"
+        )
+        assert run(code).strip() == limit
+
+
 def test_no_trial_is_made_where_no_amx_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
