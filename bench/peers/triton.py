@@ -1,8 +1,11 @@
 """Triton through PyTriton: Triton's server and batcher, and this process behind it.
 
-A file comes as Triton's raw binary request and is decoded where the batch is computed, in threads,
-as in LitServe. What Triton does not need is off: gRPC and metrics.
+A file comes as Triton's binary extension has it (`bench.peers.peer`) and is decoded where the batch
+is computed, in threads, as in LitServe. What is not asked of Triton here is off: gRPC and metrics.
 """
+
+import os
+import sysconfig
 
 import numpy as np
 from pytriton.decorators import batch
@@ -53,5 +56,11 @@ def serve(options: Options) -> None:
         triton.serve()
 
 
+def find_this_python() -> None:
+    """Let Triton's processes find this Python's library: the system's does not fit its modules."""
+    os.environ["LD_LIBRARY_PATH"] = sysconfig.get_config_var("LIBDIR")  # noqa: TID251  (set, not read)
+
+
 if __name__ == "__main__":
+    find_this_python()
     serve(read_options())
