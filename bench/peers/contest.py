@@ -129,6 +129,8 @@ def _first_answer(
             if response.status_code == httpx.codes.OK:
                 return class_ids(response.content)
             last = f"{response.status_code} {response.text[:200]}"
+            if response.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+                raise NotServing(f"fails: {last}")  # not ready yet has other statuses
         except httpx.TransportError as error:
             last = repr(error)
         time.sleep(POLL_S)

@@ -47,20 +47,9 @@ def raw(file: bytes) -> Encoded:
     return {"Content-Type": "application/octet-stream"}, file
 
 
-def triton_binary(file: bytes) -> Encoded:
-    """Send a file as Triton's clients do: a JSON header, then the bytes behind their number.
-
-    Its raw binary request would need no header, but Triton 2.45 leaves the number unset there.
-    """
-    tensor = len(file).to_bytes(4, "little") + file
-    described = {
-        "name": "file",
-        "shape": [1, 1],
-        "datatype": "BYTES",
-        "parameters": {"binary_data_size": len(tensor)},
-    }
-    header = json.dumps({"inputs": [described]}).encode()
-    return {"Inference-Header-Content-Length": str(len(header))}, header + tensor
+def triton_raw(file: bytes) -> Encoded:
+    """Send a file as it is, as Triton's raw binary request: without a JSON header before it."""
+    return {"Inference-Header-Content-Length": "0"}, file
 
 
 PEERS = (
@@ -72,7 +61,7 @@ PEERS = (
         "bench.peers.triton",
         "pytriton",
         "/v2/models/mixer/infer",
-        triton_binary,
+        triton_raw,
     ),
     Peer("BentoML", "bench.peers.bentoml", "bentoml", "/classify", raw),
 )

@@ -1,7 +1,9 @@
 """Triton through PyTriton: Triton's server and batcher, and this process behind it.
 
-A file comes as Triton's binary extension has it (`bench.peers.peer`) and is decoded where the batch
-is computed, in threads, as in LitServe. What is not asked of Triton here is off: gRPC and metrics.
+A file comes as Triton's raw binary request and is decoded where the batch is computed, in threads,
+as in LitServe. What is not asked of Triton here is off: gRPC and metrics.
+
+With NumPy 2 it starts, and fails at every request (docs/performance.md).
 """
 
 import os

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.peers.options import read_options
-from bench.peers.peer import PEERS, Peer, class_ids, raw, triton_binary
+from bench.peers.peer import PEERS, Peer, class_ids, raw
 from loadtest.target import Target
 
 ROOT = Path(__file__).parents[3]
@@ -43,14 +43,11 @@ def test_a_request_goes_to_the_peers_path() -> None:
     assert body == b"a file"
 
 
-def test_triton_gets_one_string_behind_a_json_header() -> None:
-    headers, body = triton_binary(b"\xff\xd8 file")
-    length = int(headers["Inference-Header-Content-Length"])
-    (tensor,) = json.loads(body[:length])["inputs"]
-    binary = body[length:]
-    assert tensor["parameters"]["binary_data_size"] == len(binary)
-    assert int.from_bytes(binary[:4], "little") == len(b"\xff\xd8 file")
-    assert binary[4:] == b"\xff\xd8 file"
+def test_every_peer_gets_the_file_as_the_whole_body() -> None:
+    for peer in PEERS:
+        headers, body = peer.encode(b"\xff\xd8 file")
+        assert body == b"\xff\xd8 file"
+        assert headers.get("Inference-Header-Content-Length", "0") == "0"
 
 
 def test_classes_are_read_from_both_forms_of_answers() -> None:
