@@ -9,8 +9,9 @@ DEPLOY := .deploy-tools
 DEPLOY_CHECKS := kustomize helm custom_resources rules
 LOADTEST := .venv-loadtest
 TORCH := .venv-torch
+PEERS := .venv-peers
 
-.PHONY: help serve check format test image-test deploy-test parity bench bench-gpu bench-train loadtest lock clean
+.PHONY: help serve check format test image-test deploy-test parity bench bench-gpu bench-peers bench-train loadtest lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -65,13 +66,16 @@ lock: $(VENV)/dev.installed ## pin the newest allowed versions, with hashes
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/parity/requirements.in \
 	  --excludes tests/parity/excluded.in --constraints locks/service.txt --output-file locks/parity.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/deploy/requirements.in --no-deps --output-file locks/deploy.txt
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml --extra build bench/peers/requirements.in \
+	  --output-file locks/peers.txt
 
 # One version of each package for all Pythons; hashes and no index addresses.
 LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
   --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) $(PARITY) $(DEPLOY) $(LOADTEST) $(TORCH) build *.egg-info trainer/*.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) $(DEPLOY) $(LOADTEST) $(TORCH) $(PEERS) build *.egg-info trainer/*.egg-info \
+	  .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -119,4 +123,16 @@ $(LOADTEST)/installed: locks/loadtest.txt
 	  -r locks/loadtest.txt
 	$(LOADTEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --no-build-isolation --no-index -e .
+	@touch $@
+
+bench-peers: $(PEERS)/installed ## the service and other model servers under the same load; VERSION_DIR=STORE/MODEL/VERSION
+	$(PEERS)/bin/python -m bench.peers --version-dir $(VERSION_DIR) $(BENCH_PEERS)
+
+# An environment of its own: Triton's client wants an older protobuf than the service's lock has.
+$(PEERS)/installed: locks/peers.txt pyproject.toml
+	@echo "installing the service and other model servers into $(PEERS)"
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/peers.txt
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --no-index -e .
 	@touch $@

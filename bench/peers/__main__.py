@@ -1,0 +1,138 @@
+"""The service and its peers under the same load: `python -m bench.peers --version-dir DIR`.
+
+DIR is the folder of a published version, STORE/MODEL/VERSION. Peers that are not installed are
+named, and left out; `make bench-peers` installs them.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import get_args
+
+import numpy as np
+
+from bench.peers.contest import Contestant, Load, NotServing, Score, play, table
+from bench.peers.peer import PEERS, Command, Peer, raw
+from bench.pictures import draw_photo, encode
+from service.runtimes.program import Precision
+
+OURS = "mixer serve"
+DRAWN = 16  # pictures of 500x375, where no folder of photos is given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a table; return 0, or 1 when our own service did not serve."""
+    chosen = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # else servers would outlive it
+    load = Load(_files(chosen.images), chosen.connections, chosen.seconds)
+    contestants = _contestants(chosen.version_dir.resolve(), chosen.precision, chosen.only)
+    try:
+        scores = _play_rounds(contestants, load, chosen.rounds)
+    except NotServing as error:
+        _tell(f"{OURS}: {error}")
+        return 1
+    print("\n".join(table(scores, OURS)))
+    return 0
+
+
+def _play_rounds(contestants: list[Contestant], load: Load, rounds: int) -> dict[str, list[Score]]:
+    """Return each contestant's scores; a peer that once fails leaves the contest."""
+    scores: dict[str, list[Score]] = {contestant.name: [] for contestant in contestants}
+    expected: list[int] | None = None
+    for turn in range(rounds):
+        for contestant in [c for c in contestants if c.name in scores]:
+            try:
+                found, expected = _play_logged(contestant, load, expected)
+            except NotServing as error:
+                if contestant.name == OURS:
+                    raise
+                _tell(f"{contestant.name}: {error}")
+                del scores[contestant.name]
+                continue
+            scores[contestant.name].append(found)
+            _tell(f"round {turn + 1}, {contestant.name}: {found}")
+    return scores
+
+
+def _play_logged(
+    contestant: Contestant, load: Load, expected: list[int] | None
+) -> tuple[Score, list[int]]:
+    with TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        try:
+            return play(contestant, load, log, expected)
+        except NotServing:
+            _tell(log.read_text(errors="replace")[-3000:])
+            raise
+
+
+def _contestants(version_dir: Path, precision: Precision, only: Sequence[str]) -> list[Contestant]:
+    serve_ours = partial(_our_command, version_dir=version_dir, precision=precision)
+    found = [Contestant(OURS, serve_ours, "/classify", raw)]
+    for peer in PEERS:
+        if only and peer.package not in only:
+            continue
+        if not peer.available():
+            _tell(f"{peer.name}: not installed here")
+            continue
+        _tell(f"{peer.name}: {_version(peer)}")
+        command = partial(peer.command, version_dir=version_dir, precision=precision)
+        found.append(Contestant(peer.name, command, peer.path, peer.encode))
+    return found
+
+
+def _our_command(port: int, *, version_dir: Path, precision: Precision) -> Command:
+    model, number = version_dir.parts[-2:]
+    options = {
+        "port": port,
+        "store": version_dir.parent.parent,
+        "models": f"{model}@{number}",
+        "runtime": "openvino",
+        "precision": precision,
+    }
+    given = [f"--{name}={value}" for name, value in options.items()]
+    return [sys.executable, "-m", "service", "serve", *given]
+
+
+def _files(folder: Path | None) -> list[bytes]:
+    if folder is not None:
+        files = [file.read_bytes() for file in sorted(folder.rglob("*.jp*g"))]
+        if not files:
+            raise SystemExit(f"There is no .jpg or .jpeg file below {folder}.")
+        return files
+    rng = np.random.default_rng(0)
+    return [encode(draw_photo(rng, (500, 375)), "JPEG", quality=90) for _ in range(DRAWN)]
+
+
+def _version(peer: Peer) -> str:
+    distribution = {"pytriton": "nvidia-pytriton"}.get(peer.package, peer.package)
+    try:
+        return f"{distribution} {version(distribution)}"
+    except PackageNotFoundError:
+        return f"{distribution}, of unknown version"
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
+    add = parser.add_argument
+    add("--version-dir", type=Path, required=True, help="STORE/MODEL/VERSION")
+    add("--precision", choices=get_args(Precision), default="float32")
+    add("--connections", type=int, default=64, help="each waits for its answer (default 64)")
+    add("--seconds", type=float, default=8.0, help="of measured load in each round (default 8)")
+    add("--rounds", type=int, default=3, help="interleaved rounds (default 3)")
+    add("--images", type=Path, help="folder of JPEG photos to send; default: drawn ones")
+    add("--only", nargs="*", default=(), choices=[p.package for p in PEERS], help="these peers")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

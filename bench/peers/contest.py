@@ -1,0 +1,152 @@
+"""Each server started, loaded and ended in turn, round after round; the table of what they did.
+
+A server that runs idle beside another would take CPU time from it, so that one runs at a time.
+"""
+
+import socket
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import uvloop
+
+from bench.peers.peer import Command, Encoded, class_ids
+from bench.peers.processes import ServerProcesses, started
+from loadtest.open_loop import run_closed_loop
+from loadtest.result import LoadResult
+from loadtest.target import read_target
+
+START_TIMEOUT_S = 120.0
+WARM_UP_S = 3.0  # under load, for batchers that learn
+POLL_S = 0.2
+
+
+class NotServing(Exception):
+    """A server did not start, or answers otherwise than the others; the message says how."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A server: its command line for a port, and how a JPEG file is sent to its path."""
+
+    name: str
+    command: Callable[[int], Command]
+    path: str
+    encode: Callable[[bytes], Encoded]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is sent: the files in turn, by so many connections, for so long."""
+
+    files: Sequence[bytes]
+    connections: int
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one server did in one round."""
+
+    images_per_s: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms_per_answer: float
+    unanswered: int  # refused and failed
+
+
+def play(
+    contestant: Contestant, load: Load, log: Path, expected: list[int] | None
+) -> tuple[Score, list[int]]:
+    """Start a server, load it, end it; return its score and the classes of the first file.
+
+    Raises:
+        NotServing: it does not start, does not answer, or names other classes than `expected`.
+    """
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}{contestant.path}"
+    with started(contestant.command(port), log) as server:
+        found = _first_answer(contestant, url, load.files[0], server)
+        if expected is not None and found != expected:
+            raise NotServing(f"names the classes {found}, others {expected}")
+        _closed_loop(contestant, url, load, WARM_UP_S)
+        began_cpu_s = server.cpu_s()
+        result = _closed_loop(contestant, url, load, load.duration_s)
+        return score(result, server.cpu_s() - began_cpu_s), found
+
+
+def score(result: LoadResult, cpu_s: float) -> Score:
+    """Return the score of a run in which the server took so much CPU time.
+
+    Raises:
+        NotServing: nothing was answered.
+    """
+    p50_ms, p99_ms = result.latency_ms.p50, result.latency_ms.p99
+    if p50_ms is None or p99_ms is None:
+        raise NotServing(f"no answer under load: {result.statuses} {result.failures}")
+    return Score(
+        images_per_s=result.throughput_per_s,
+        p50_ms=p50_ms,
+        p99_ms=p99_ms,
+        cpu_ms_per_answer=cpu_s * 1e3 / result.answered,
+        unanswered=result.requests - result.answered,
+    )
+
+
+def table(scores: dict[str, list[Score]], ours: str) -> Iterator[str]:
+    """Yield the lines of a table: medians over the rounds, and of the ratios within each round."""
+    yield "| server | images/s | to ours | p50 ms | p99 ms | CPU ms an answer | unanswered |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for name, rounds in scores.items():
+        ratio = statistics.median(
+            theirs.images_per_s / our.images_per_s
+            for theirs, our in zip(rounds, scores[ours], strict=True)
+        )
+        cells = [
+            f"{statistics.median(s.images_per_s for s in rounds):.1f}",
+            f"{ratio:.2f}",
+            f"{statistics.median(s.p50_ms for s in rounds):.0f}",
+            f"{statistics.median(s.p99_ms for s in rounds):.0f}",
+            f"{statistics.median(s.cpu_ms_per_answer for s in rounds):.2f}",
+            f"{sum(s.unanswered for s in rounds)}",
+        ]
+        yield f"| {' | '.join([name, *cells])} |"
+
+
+def _first_answer(
+    contestant: Contestant, url: str, file: bytes, server: ServerProcesses
+) -> list[int]:
+    headers, body = contestant.encode(file)
+    deadline_s, last = time.monotonic() + START_TIMEOUT_S, "nothing"
+    while time.monotonic() < deadline_s:
+        if server.has_ended():
+            raise NotServing(f"ended while starting; its last answer: {last}")
+        try:
+            response = httpx.post(url, headers=dict(headers), content=body, timeout=30)
+            if response.status_code == httpx.codes.OK:
+                return class_ids(response.content)
+            last = f"{response.status_code} {response.text[:200]}"
+            if response.status_code == httpx.codes.INTERNAL_SERVER_ERROR:
+                raise NotServing(f"fails: {last}")  # not ready yet has other statuses
+        except httpx.TransportError as error:
+            last = repr(error)
+        time.sleep(POLL_S)
+    raise NotServing(f"not ready within {START_TIMEOUT_S:.0f} s; its last answer: {last}")
+
+
+def _closed_loop(contestant: Contestant, url: str, load: Load, duration_s: float) -> LoadResult:
+    target = read_target(url)
+    encoded = [contestant.encode(file) for file in load.files]
+    requests = [target.request(body, headers) for headers, body in encoded]
+    return uvloop.run(
+        run_closed_loop(target, requests, clients=load.connections, duration_s=duration_s)
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

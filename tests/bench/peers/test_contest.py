@@ -1,0 +1,40 @@
+import pytest
+
+from bench.peers.contest import NotServing, Score, score, table
+from loadtest.result import LoadResult, summarise
+from loadtest.sample import Failure, Sample
+
+
+def _result(*samples: Sample) -> LoadResult:
+    return summarise(samples, mode="closed", duration_s=4.0, limit_s=None, cpu_s=0.0)
+
+
+def test_a_score_counts_answers_and_shares_the_cpu_time_among_them() -> None:
+    answered = [Sample(0.0, done_s=s, status=200) for s in (0.25, 0.5, 0.75)]
+    failed = Sample(0.0, done_s=1.0, failure=Failure.CLOSED)
+    found = score(_result(*answered, failed, Sample(0.0, done_s=1.0, status=503)), cpu_s=0.75)
+    assert found == Score(
+        images_per_s=0.75,
+        p50_ms=500.0,
+        p99_ms=750.0,
+        cpu_ms_per_answer=250.0,
+        unanswered=2,
+    )
+
+
+def test_no_answer_at_all_is_no_score() -> None:
+    with pytest.raises(NotServing, match="503"):
+        score(_result(Sample(0.0, done_s=1.0, status=503)), cpu_s=1.0)
+
+
+def test_the_table_has_medians_and_the_median_of_the_ratios_within_each_round() -> None:
+    # The machine halves its speed from round to round; their ratio to ours is 0.5, 0.5 and 0.8.
+    ours = [_scored(800.0), _scored(400.0), _scored(200.0)]
+    theirs = [_scored(400.0), _scored(200.0), _scored(160.0)]
+    _, _, our_row, their_row = table({"ours": ours, "theirs": theirs}, "ours")
+    assert our_row == "| ours | 400.0 | 1.00 | 20 | 30 | 1.50 | 3 |"
+    assert their_row == "| theirs | 200.0 | 0.50 | 20 | 30 | 1.50 | 3 |"
+
+
+def _scored(images_per_s: float) -> Score:
+    return Score(images_per_s, p50_ms=20.0, p99_ms=30.0, cpu_ms_per_answer=1.5, unanswered=1)
