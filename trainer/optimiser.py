@@ -68,6 +68,7 @@ def _kernels(params: nnx.State) -> nnx.State:  # type: ignore[type-arg]
 def _matrices_for_muon(params: nnx.State) -> nnx.State:  # type: ignore[type-arg]
     def dimensions(path: tuple[object, ...], _: object) -> object:
         owned = "_mixing/" in (name := parameter_name(path)) and name.endswith("/kernel")
-        return optax.contrib.MuonDimensionNumbers() if owned else None
+        # The last two axes: before them, an untied kernel counts the matrices that it holds.
+        return optax.contrib.MuonDimensionNumbers(-2, -1) if owned else None
 
     return nnx.map_state(dimensions, params)

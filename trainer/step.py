@@ -17,7 +17,7 @@ from trainer.augment import mixup
 from trainer.config import TrainConfig
 from trainer.layout import Layout
 from trainer.losses import loss_function
-from trainer.networks.network import NetworkBuilder
+from trainer.networks.network import Network, NetworkBuilder
 from trainer.optimiser import make_optimiser
 
 Params = Any  # nnx.State of the parameters: a pytree of float32 arrays
@@ -67,8 +67,8 @@ def build_step(
             Of the model's settings it shares the image size and the number of classes.
 
     Raises:
-        ValueError: the batch is no multiple of its parts, or `start` is given for a network that
-            is not the Mixer.
+        ValueError: the batch is no multiple of its parts, `network` has another number of classes,
+            or `start` is given for it.
     """
     if start is not None and network is not None:
         msg = "start has the parameters of a Mixer: a run of another network begins with fresh ones"
@@ -77,8 +77,8 @@ def build_step(
     layout = layout or Layout(config.compute)
     slices = _slices(config)
     optimiser = make_optimiser(config.optimiser, total_steps)
-    state = _initial_state(config, build, optimiser, layout, start)
     gradients = partial(_gradients, jax.value_and_grad(_objective(config, build), has_aux=True))
+    state = _initial_state(config, build, optimiser, layout, start)
     key = jax.random.key(config.seed)
 
     def step(
@@ -160,6 +160,7 @@ Objective = Callable[
 def _objective(config: TrainConfig, build: NetworkBuilder) -> Objective:
     execution, loss = _execution(config), loss_function(config.loss)
     model = nnx.eval_shape(lambda: build(execution, nnx.Rngs(0)))
+    _check_classes(model, config.model.num_classes)
     graph, _ = nnx.split(model, nnx.Param)
 
     def objective(
@@ -170,6 +171,13 @@ def _objective(config: TrainConfig, build: NetworkBuilder) -> Objective:
         return loss(logits_BxN, targets_BxN), hits_B.mean()
 
     return objective
+
+
+def _check_classes(model: Network, wanted: int) -> None:
+    found = 0 if model.head is None else model.head.out_features
+    if found != wanted:
+        msg = f"the network tells {found} classes apart, the run's configuration has {wanted}"
+        raise ValueError(msg)
 
 
 def _gradients(

@@ -9,8 +9,10 @@ from flax import nnx
 
 from model_store.mixer import load_mixer, named_parameters
 from tests.model_store.tiny import random_arrays
+from tests.trainer.networks.tiny import drawn
 from tests.trainer.tiny import MODEL
 from trainer.config import OptimiserConfig
+from trainer.networks import UntiedMixer
 from trainer.optimiser import make_optimiser, schedule
 
 Arrays = dict[str, np.ndarray]
@@ -196,3 +198,17 @@ def test_muon_orthogonalises_its_updates_and_leaves_the_rest_to_adam() -> None:
             assert values.max() < 1.3, name
         else:
             np.testing.assert_allclose(np.abs(update), 0.01, rtol=0.2, err_msg=name)
+
+
+def test_muon_orthogonalises_each_of_the_kernels_that_an_untied_mixer_stacks() -> None:
+    shallow = MODEL.model_copy(update={"depth": 1})
+    params = nnx.state(drawn(lambda: UntiedMixer(shallow, rngs=nnx.Rngs(0))), nnx.Param)
+    gradient = jax.tree.map(lambda x: 1e-3 * jnp.cos(1000 * x), params)
+    name = "MixerBlock_0/token_mixing/mlps/Dense_0/kernel"
+    update_CxSxD = named_parameters(second_update(MUON, params, gradient))[name]
+    direction = (update_CxSxD + 0.1 * 0.5 * named_parameters(params)[name]) / 0.1
+    values = np.linalg.svd(direction, compute_uv=False)
+    values /= max(1, MODEL.token_mlp_width / MODEL.tokens) ** 0.5
+    assert values.shape == (MODEL.width, min(MODEL.tokens, MODEL.token_mlp_width))
+    assert values.min() > 0.3
+    assert values.max() < 1.3

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from model_store.mixer import named_parameters
+from model_store.layers import Execution
+from model_store.mixer import Mixer, named_parameters
 from tests.model_store.tiny import random_arrays
 from tests.trainer.tiny import CLASSES, MODEL, draw_pictures, tiny_config
 from trainer.config import ComputeConfig, TrainConfig
@@ -145,3 +147,17 @@ def test_batch_that_is_no_multiple_of_its_parts_is_refused(microbatch_size: int)
         ValueError, match=f"batch_size 8 is no multiple of microbatch_size {microbatch_size}"
     ):
         build_step(config, TOTAL_STEPS)
+
+
+def test_parameters_of_a_mixer_do_not_start_another_network() -> None:
+    with pytest.raises(ValueError, match="start has the parameters of a Mixer"):
+        build_step(CONFIG, TOTAL_STEPS, start=random_arrays(MODEL), network=_wider_mixer)
+
+
+def test_network_with_other_classes_than_the_run_is_refused() -> None:
+    with pytest.raises(ValueError, match="tells 5 classes apart, the run's configuration has 3"):
+        build_step(CONFIG, TOTAL_STEPS, network=_wider_mixer)
+
+
+def _wider_mixer(execution: Execution, rngs: nnx.Rngs) -> Mixer:
+    return Mixer(MODEL.model_copy(update={"num_classes": 5}), execution, rngs=rngs)
