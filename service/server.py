@@ -33,7 +33,8 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=-(-settings.drain_timeout_ms // 1000),
+                timeout_keep_alive=_whole_seconds(settings.keep_alive_ms),
+                timeout_graceful_shutdown=_whole_seconds(settings.drain_timeout_ms),
             )
         )
         self._parts: Parts = app.state.parts
@@ -60,6 +61,11 @@ class Server(uvicorn.Server):
         """The URL to reach the listening socket at."""
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
+
+
+def _whole_seconds(duration_ms: int) -> int:
+    """Return the seconds that uvicorn wants, rounded up."""
+    return -(-duration_ms // 1000)
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:
