@@ -76,6 +76,13 @@ class Proxy:
         self.url = url
         self._statistics_url = f"{statistics_url}/;csv"
 
+    def listens(self) -> bool:
+        """Return whether it has started."""
+        try:
+            return bool(self.counts())
+        except httpx.ConnectError:
+            return False
+
     def counts(self) -> dict[str, Counts]:
         """Ask for every instance's state, by name."""
         told = httpx.get(self._statistics_url, timeout=60).text.removeprefix("# ")
@@ -119,6 +126,9 @@ def proxy(
         subprocess.Popen(["haproxy", "-db", "-f", str(file)], stdout=output, stderr=output) as run,
     ):
         try:
-            yield Proxy(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{statistics_port}")
+            started = Proxy(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{statistics_port}")
+            while not started.listens():
+                assert run.poll() is None, log.read_text()
+            yield started
         finally:
             run.terminate()

@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--restarts", type=int, default=20, help="in all, half of them of each instance")
     add("--mode", choices=(*get_args(Mode), "both"), default="both", help="what is proxied")
-    add("--rate", type=float, default=40.0, help="requests per second")
+    add("--rate", type=float, default=10.0, help="requests per second; one instance must bear them")
     add("--clients", type=int, default=8, help="each with keep-alive connections of its own")
     add("--pre-stop-ms", type=int, default=500, help="between the decision to stop and SIGTERM")
     add("--drain-delay-ms", type=int, default=5000, help="MIXER_DRAIN_DELAY_MS")
