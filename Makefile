@@ -11,7 +11,8 @@ LOADTEST := .venv-loadtest
 TORCH := .venv-torch
 PEERS := .venv-peers
 
-.PHONY: help serve check format test image-test deploy-test parity bench bench-gpu bench-peers bench-train loadtest lock clean
+.PHONY: help serve check format test image-test deploy-test rolling-test parity bench bench-gpu bench-peers \
+  bench-train loadtest lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -38,6 +39,11 @@ image-test: $(VENV)/dev.installed ## build and run the images (root, buildah and
 deploy-test: $(VENV)/dev.installed $(DEPLOY)/installed ## manifests and rules with kubectl, Helm and Prometheus
 	PATH="$(CURDIR)/$(DEPLOY)/bin:$$PATH" PYTHONPATH=$(DEPLOY)/python DEPLOY_TOOLS=$(CURDIR)/$(DEPLOY) \
 	  $(BIN)/python -m pytest $(DEPLOY_CHECKS:%=tests/deploy/check_%.py)
+
+rolling-test: export PATH := $(PATH):/usr/sbin
+rolling-test: $(VENV)/dev.installed ## 40 restarts under load behind haproxy: no request may fail
+	@command -v haproxy >/dev/null || apt-get install --quiet --yes --no-install-recommends haproxy
+	$(BIN)/python -m tests.rolling.restarts
 
 parity: $(PARITY)/installed ## compare the network with timm's in PyTorch
 	$(PARITY)/bin/python -m tests.parity.compare_with_timm

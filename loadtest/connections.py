@@ -10,7 +10,7 @@ import httptools
 from loadtest.sample import Failure, Sample
 from loadtest.target import Target
 
-# Shorter than uvicorn's 5 s, after which a request could cross the server's close on the wire.
+# Shorter than any server keeps them: a request could cross the server's close on the wire.
 LONGEST_IDLE_S = 4.0
 
 

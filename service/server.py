@@ -5,7 +5,7 @@ import gc
 import logging
 import socket
 from types import FrameType
-from typing import Literal
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -27,8 +27,15 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
-        drain_timeout_s = -(-settings.drain_timeout_ms // 1000)
-        super().__init__(_config(app, settings.host, settings.port, drain_timeout_s))
+        super().__init__(
+            _config(
+                app,
+                settings.host,
+                settings.port,
+                timeout_graceful_shutdown=_whole_seconds(settings.drain_timeout_ms),
+                timeout_keep_alive=_whole_seconds(settings.keep_alive_ms),
+            )
+        )
         self._parts: Parts = app.state.parts
         self._delay_s = settings.drain_delay_ms / 1e3
         self.admin: AdminServer | None = None
@@ -75,7 +82,8 @@ class AdminServer(uvicorn.Server):
 
     def __init__(self, parts: Parts, host: str, port: int) -> None:
         # A scrape takes milliseconds, and what takes longer the public server's end has ended.
-        super().__init__(_config(create_admin_app(parts), host, port, 1, lifespan="off"))
+        app = create_admin_app(parts)
+        super().__init__(_config(app, host, port, lifespan="off", timeout_graceful_shutdown=1))
 
     async def open(self) -> None:
         """Begin to answer."""
@@ -96,26 +104,27 @@ class AdminServer(uvicorn.Server):
         return _address(self)
 
 
-def _config(
-    app: FastAPI, host: str, port: int, drain_timeout_s: int, lifespan: Literal["on", "off"] = "on"
-) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        lifespan=lifespan,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=drain_timeout_s,
-    )
+def _config(app: FastAPI, host: str, port: int, **options: Any) -> uvicorn.Config:
+    """Return what both ports have in common, and `options` of one, by uvicorn's names."""
+    common: dict[str, Any] = {
+        "loop": "uvloop",
+        "http": "httptools",
+        "lifespan": "on",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+    }
+    return uvicorn.Config(app, host=host, port=port, **(common | options))
 
 
 def _address(server: uvicorn.Server) -> str:
     host, port = server.servers[0].sockets[0].getsockname()[:2]
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
+
+
+def _whole_seconds(duration_ms: int) -> int:
+    """Return the seconds that uvicorn wants, rounded up."""
+    return -(-duration_ms // 1000)
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:

@@ -135,6 +135,13 @@ class Settings(BaseSettings):
     canary_timeout_ms: int = Field(
         10_000, gt=0, description="A device silent for this long with work is dead: /livez fails."
     )
+    keep_alive_ms: int = Field(
+        75_000,
+        gt=0,
+        description="A connection that is idle for so long is closed, whole seconds rounded up. "
+        "Longer than a proxy in front keeps one (60 s is usual): a request that crosses the close "
+        "on the wire is lost.",
+    )
     drain_delay_ms: int = Field(
         0,
         ge=0,

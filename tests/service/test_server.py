@@ -10,10 +10,14 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image
 
 from model_store.store import ModelStore
 from model_store.variants import MixerConfig
+from service.app import create_app
+from service.server import Server
+from service.settings import Settings
 from tests.models import random_checkpoint
 from tests.service.live import server_process
 
@@ -80,6 +84,17 @@ def test_readiness_goes_off_before_the_socket_closes(tmp_path: Path) -> None:
             assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
         process.send_signal(signal.SIGTERM)  # the second one ends the wait
         process.wait(60)
+
+
+@pytest.mark.parametrize(("keep_alive_ms", "kept_s"), [(1, 1), (60_001, 61)])
+def test_idle_connections_are_kept_as_long_as_is_set(keep_alive_ms: int, kept_s: int) -> None:
+    settings = Settings(keep_alive_ms=keep_alive_ms)
+    assert Server(create_app(settings), settings).config.timeout_keep_alive == kept_s
+
+
+def test_idle_connections_are_kept_longer_than_proxies_keep_them() -> None:
+    """60 s is what nginx and the load balancers of AWS do unless told otherwise."""
+    assert Settings().keep_alive_ms > 60_000
 
 
 def test_a_wrong_setting_stops_the_start_with_one_line() -> None:
