@@ -36,12 +36,16 @@ def weight_pictures(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     Returns:
         uint8 [height, width, 3] under the names `stem`, `token_mixing_0` and so on.
     """
-    blocks = {
-        f"token_mixing_{i}": token_mixing_picture(arrays[name])
-        for i in range(SHOWN_BLOCKS)
-        if (name := f"MixerBlock_{i}/token_mixing/Dense_0/kernel") in arrays
-    }
+    kernels = token_mixing_kernels(arrays)
+    blocks = {name: token_mixing_picture(kernel_SxD) for name, kernel_SxD in kernels.items()}
     return {"stem": stem_picture(arrays["stem/kernel"]), **blocks}
+
+
+def token_mixing_kernels(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the first token-mixing kernels [S, D] of the first three blocks, as float32."""
+    names = (f"MixerBlock_{i}/token_mixing/Dense_0/kernel" for i in range(SHOWN_BLOCKS))
+    found = (arrays[name] for name in names if name in arrays)
+    return {f"token_mixing_{i}": kernel.astype(np.float32) for i, kernel in enumerate(found)}
 
 
 def stem_picture(kernel_PxPx3xC: np.ndarray) -> np.ndarray:
@@ -84,6 +88,10 @@ def unit_grids(kernel_SxD: np.ndarray) -> np.ndarray:
     return kernel_SxD.astype(np.float32).T.reshape(units, side, side)
 
 
+def _mean_frequency(kernel_SxD: np.ndarray) -> float:
+    return float(frequency(unit_grids(kernel_SxD)).mean())
+
+
 def ordered_pairs(units_DxGxG: np.ndarray) -> np.ndarray:
     """Return `opposite_pairs`, int [D // 2, 2], sorted by the mean `frequency` of each pair."""
     pairs_Kx2 = opposite_pairs(units_DxGxG.reshape(len(units_DxGxG), -1))
@@ -109,6 +117,15 @@ def opposite_pairs(units_DxS: np.ndarray) -> np.ndarray:
             free[[i, j]] = False
             pairs.append((i, j))
     return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def opposition(units_DxS: np.ndarray) -> float:
+    """Return the mean cosine of `opposite_pairs`: -1 where every unit has its inverse.
+
+    Where units have nothing to do with each other it is what chance finds, above -1.
+    """
+    pairs_Kx2 = opposite_pairs(units_DxS)
+    return float(cosines(units_DxS)[pairs_Kx2[:, 0], pairs_Kx2[:, 1]].mean())
 
 
 def cosines(units_DxS: np.ndarray) -> np.ndarray:
@@ -190,6 +207,14 @@ def draw_version(
         f"{version}: the stem's spectral centroid is "
         f"{spectral_centroid(arrays['stem/kernel']):.3f} cycles per pixel"
     )
+    rng = np.random.default_rng(0)
+    for name, kernel_SxD in token_mixing_kernels(arrays).items():
+        chance = opposition(rng.standard_normal(kernel_SxD.T.shape))
+        console.print(
+            f"{name}: mean cosine of its pairs {opposition(kernel_SxD.T):.2f}, by chance "
+            f"{chance:.2f}; frequency of its units {_mean_frequency(kernel_SxD):.3f}, by chance "
+            f"{_mean_frequency(rng.standard_normal(kernel_SxD.shape)):.3f} cycles per token"
+        )
     for file in files:
         console.print(str(file), markup=False)
     return files

@@ -15,6 +15,7 @@ from trainer.pictures import (
     cosines,
     frequency,
     opposite_pairs,
+    opposition,
     ordered_pairs,
     spectral_centroid,
     stem_picture,
@@ -194,10 +195,12 @@ def test_command_writes_png_files_of_a_published_version(
     ModelStore(str(store)).publish("tiny", checkpoint)
     with command_line("tiny@1", "--store", str(store), "--out", str(out)):
         assert pictures.main() == 0
-    first, *others = capsys.readouterr().out.splitlines()
+    first, *blocks, stem, mixing_0, mixing_1 = capsys.readouterr().out.splitlines()
     assert first.startswith("tiny@1: the stem's spectral centroid is 0.")
     names = ["stem.png", "token_mixing_0.png", "token_mixing_1.png"]
-    assert others == [str(out / name) for name in names]
+    assert [stem, mixing_0, mixing_1] == [str(out / name) for name in names]
+    assert [line.partition(":")[0] for line in blocks] == ["token_mixing_0", "token_mixing_1"]
+    assert all("by chance -0." in line for line in blocks)
     for name in names:
         with Image.open(out / name) as image:
             assert image.mode == "RGB"
@@ -211,3 +214,11 @@ def test_version_that_is_not_there_is_one_clear_line(
         assert pictures.main() == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("trainer: there is no tiny@7 in ")
+
+
+def test_opposition_tells_planted_pairs_from_chance() -> None:
+    rng = np.random.default_rng(5)
+    half_5x40 = rng.standard_normal((5, 40))
+    planted = np.concatenate([half_5x40, -3 * half_5x40])
+    assert opposition(planted) == pytest.approx(-1)
+    assert -0.6 < opposition(rng.standard_normal((10, 40))) < 0
