@@ -22,6 +22,7 @@ class HealthChecks:
         self.started = asyncio.Event()
         self._device_silent = False
         metrics.ready.set_function(lambda: self.ready().ok)
+        metrics.device_alive.set_function(lambda: self.live().ok)
 
     def live(self) -> Health:
         """Fail when the device leaves a canary unanswered."""

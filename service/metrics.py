@@ -88,6 +88,11 @@ class Metrics:
         )
         self.build_info = Info("mixer_build", "Versions of the running code.", registry=registry)
         self.ready = Gauge("mixer_ready", "1 while /readyz answers 200, else 0.", registry=registry)
+        self.device_alive = Gauge(
+            "mixer_device_alive",
+            "1 while the device answers its canary and /livez 200, else 0.",
+            registry=registry,
+        )
 
     def forget(self, labels: dict[str, str]) -> None:
         """Drop every series of a model version that has left, given by its labels."""

@@ -108,7 +108,9 @@ def test_a_silent_device_fails_liveness_until_it_answers(broken: LiveServer) -> 
         answer = broken.client.get("/livez")
         assert_no_leak(answer.text)
         assert broken.client.get("/healthz").json()["live"]["ok"] is False
+        assert "\nmixer_device_alive 0.0\n" in broken.client.get("/metrics").text
     eventually(lambda: broken.client.get("/livez").status_code == 200)
+    assert "\nmixer_device_alive 1.0\n" in broken.client.get("/metrics").text
 
 
 def test_a_draining_server_refuses_new_work(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

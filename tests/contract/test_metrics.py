@@ -29,6 +29,7 @@ TYPES = {
     "mixer_model_info": "gauge",
     "mixer_build_info": "gauge",
     "mixer_ready": "gauge",
+    "mixer_device_alive": "gauge",
 }
 OF_A_MODEL = {
     "mixer_stage_duration_seconds": {"model", "version", "stage"},
@@ -243,3 +244,4 @@ def test_information_is_labels_of_ones(client: httpx.Client) -> None:
     for each in (*models, *found["mixer_build_info"].samples):
         assert each.value == 1
     assert sample(client, "mixer_ready") == 1
+    assert sample(client, "mixer_device_alive") == 1

@@ -58,10 +58,12 @@ def watched(catalog: FakeCatalog, seconds: float) -> bool:
     """Return whether the process counts as live after so many seconds of watching."""
 
     async def watch() -> bool:
-        health = checks(catalog)
+        metrics = Metrics()
+        health = checks(catalog, metrics)
         watching = asyncio.create_task(health.watch_device())
         await asyncio.sleep(seconds)
         watching.cancel()
+        assert metrics.registry.get_sample_value("mixer_device_alive") == health.live().ok
         return health.live().ok
 
     return run_virtual(watch())
