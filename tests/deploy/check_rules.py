@@ -62,9 +62,12 @@ def prometheus(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     store = ModelStore(str(tmp_path_factory.mktemp("store")))
     store.publish("tiny", random_checkpoint())
     models = ("tiny", "absent")
-    with live_server(store=store.root, models=models, buckets=(2,)) as server:
+    with (
+        live_server(store=store.root, models=models, buckets=(2,), admin_port=0) as server,
+        server.admin_client() as admin,
+    ):
         ask(server.client)
-        target = server.client.base_url.netloc.decode()
+        target = admin.base_url.netloc.decode()
         port = free_port()
         with (
             process(folder, target, port),

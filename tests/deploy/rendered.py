@@ -22,9 +22,13 @@ def objects(render: str) -> list[Object]:
     return copy.deepcopy(_parsed(render))
 
 
-def one(render: str, kind: str) -> Object:
-    """Return the only object of a kind."""
-    (found,) = (each for each in objects(render) if each["kind"] == kind)
+def one(render: str, kind: str, name: str | None = None) -> Object:
+    """Return the only object of a kind, or of a kind and a name."""
+    (found,) = (
+        each
+        for each in objects(render)
+        if each["kind"] == kind and name in {None, each["metadata"]["name"]}
+    )
     return found
 
 

@@ -21,7 +21,7 @@ from tests.deploy.queries import (
     rules,
     scaling_queries,
 )
-from tests.deploy.rendered import OVERLAYS, one
+from tests.deploy.rendered import OVERLAYS, environment, objects, one
 from tests.models import random_checkpoint
 from tests.service.live import live_server
 
@@ -111,21 +111,31 @@ def test_the_operators_label_endpoint_is_dropped(render: str, kind: str, field: 
     assert endpoint["path"] == "/metrics"
 
 
-def test_kserves_pods_are_found() -> None:
+def test_kserves_pods_are_found_once() -> None:
+    """A ServiceMonitor would find them, too: KServe's Service has every port of the container."""
+    assert not any(each["kind"] == "ServiceMonitor" for each in objects("kserve"))
     monitor = one("kserve", "PodMonitor")["spec"]
     policy = one("kserve", "NetworkPolicy")["spec"]
     assert monitor["selector"] == policy["podSelector"]
     (container,) = one("kserve", "ClusterServingRuntime")["spec"]["containers"]
-    names = {port["name"] for port in container["ports"]}
-    assert monitor["podMetricsEndpoints"][0]["port"] in names
+    admin = environment(container)["MIXER_ADMIN_PORT"]
+    ports = {port["name"]: str(port["containerPort"]) for port in container["ports"]}
+    assert ports[monitor["podMetricsEndpoints"][0]["port"]] == admin
 
 
 @pytest.mark.parametrize("render", OVERLAYS)
 def test_the_monitor_finds_the_service(render: str) -> None:
-    monitor, service = one(render, "ServiceMonitor")["spec"], one(render, "Service")
-    selected = monitor["selector"]["matchLabels"].items()
-    assert selected <= service["metadata"]["labels"].items()
-    assert monitor["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+    """The one for scraping alone: the selector fits both, the port's name does not."""
+    monitor = one(render, "ServiceMonitor")["spec"]
+    selected, port = monitor["selector"]["matchLabels"].items(), monitor["endpoints"][0]["port"]
+    services = [each for each in objects(render) if each["kind"] == "Service"]
+    found = [
+        each["metadata"]["name"]
+        for each in services
+        if selected <= each["metadata"]["labels"].items()
+        and port in {own["name"] for own in each["spec"]["ports"]}
+    ]
+    assert found == ["mixer-metrics"]
 
 
 def test_autoscaling_reads_gauges_or_rates_alone() -> None:

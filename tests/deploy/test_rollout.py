@@ -99,11 +99,12 @@ def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
     settings = {"store": store.root, "models": "tiny", "buckets": "4"}
     with (
         server_process(tmp_path / "log", **settings, drain_delay_ms=1000) as (old, old_address),
-        live_server(store=store.root, models=("tiny",), buckets=(4,)) as new,
+        live_server(store=store.root, models=("tiny",), buckets=(4,), admin_port=0) as new,
+        new.admin_client() as scraping,
         proxy_to(httpx.URL(old_address)) as proxy,
         ThreadPoolExecutor(CLIENTS) as pool,
     ):
-        answered = Meter(new.client)
+        answered = Meter(scraping)
         enough, begun = threading.Event(), threading.Barrier(CLIENTS + 1)
         asking = [pool.submit(ask_until, proxy.address, enough, begun) for _ in range(CLIENTS)]
         try:

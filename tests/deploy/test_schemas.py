@@ -7,7 +7,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from tests.deploy.rendered import RENDERS, objects
+from tests.deploy.rendered import RENDERS, objects, one
 
 MINORS = ("1.30", "1.36")  # the oldest with all that is used, and a current one
 CUSTOM = {
@@ -39,7 +39,7 @@ def test_it_is_strictly_valid(manifest: dict[str, Any], minor: str) -> None:
 
 @pytest.mark.parametrize("minor", MINORS)
 def test_an_unknown_field_is_found(minor: str) -> None:
-    (service,) = (each for each in objects("cpu") if each["kind"] == "Service")
+    service = one("cpu", "Service", "mixer")
     service["spec"]["ports"][0]["targetport"] = 8000
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(service, minor, strict=True)

@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.rendered import RENDERS, containers, objects, one, pods
+from tests.deploy.rendered import (
+    OVERLAYS,
+    RENDERS,
+    containers,
+    environment,
+    objects,
+    one,
+    pods,
+    server,
+)
 
 PODS = [
     pytest.param(pod, id=f"{render}-{name}") for render in RENDERS for name, pod in pods(render)
@@ -20,6 +29,7 @@ VOLUMES = {
     "projected",
     "secret",
 }
+SERVING = [*OVERLAYS, "kserve"]
 PRIVATE = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"}
 
 
@@ -69,6 +79,22 @@ def test_traffic_is_denied_but_for_what_is_listed(render: str) -> None:
             if peer.get("ipBlock", {}).get("cidr") == "0.0.0.0/0":
                 assert rule["ports"] == [{"port": 443, "protocol": "TCP"}]
                 assert set(peer["ipBlock"]["except"]) >= PRIVATE
+
+
+@pytest.mark.parametrize("render", SERVING)
+def test_the_admin_port_is_open_to_prometheus_alone(render: str) -> None:
+    """It takes no keys; the kubelet's probes come from the node, which no policy keeps away."""
+    rules = one(render, "NetworkPolicy")["spec"]["ingress"]
+    container = server(pods(render)[0][1])
+    admin = int(environment(container)["MIXER_ADMIN_PORT"])
+    numbers = {each["name"]: each["containerPort"] for each in container["ports"]}
+    opened = [[numbers.get(each["port"], each["port"]) for each in rule["ports"]] for rule in rules]
+    assert sorted(opened) == sorted([[each] for each in numbers.values()])
+    (guarded,) = (rule for rule, ports in zip(rules, opened, strict=True) if admin in ports)
+    (peer,) = guarded["from"]
+    assert peer == {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
+    }
 
 
 @pytest.mark.parametrize("render", ["cpu", "gpu", "tpu"])

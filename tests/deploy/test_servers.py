@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from model_store import cli
-from service.routes import router
+from service.routes import common
 from service.settings import Settings, environment_name, load_settings
 from tests.deploy.rendered import (
     DEVICES,
@@ -23,8 +23,9 @@ SERVERS = [
     for render in (*OVERLAYS, "kserve")
     for name, pod in pods(render)
 ]
+SERVICES = {"mixer": "http", "mixer-metrics": "admin"}  # and the port of each
 DEPLOYED = [*OVERLAYS, "kserve"]
-PATHS = {getattr(route, "path", None) for route in router.routes}
+PROBES = {getattr(route, "path", None) for route in common.routes}
 
 
 def pod_of(render: str) -> dict[str, Any]:
@@ -45,20 +46,24 @@ def test_the_settings_are_the_services(
     for name, value in environment(container).items():
         monkeypatch.setenv(name, value)
     settings = load_settings({})
-    assert settings.host == "0.0.0.0"
-    assert settings.port in {port["containerPort"] for port in container["ports"]}
+    assert settings.host == settings.admin_host == "0.0.0.0"
+    client_port, admin_port = container["ports"]
+    assert settings.port == client_port["containerPort"]
+    assert settings.admin_port == admin_port["containerPort"]
+    assert admin_port["name"] == "admin"
 
 
 @pytest.mark.parametrize(("pod", "container"), SERVERS)
 def test_the_probes_ask_what_the_service_answers(
     pod: dict[str, Any], container: dict[str, Any]
 ) -> None:
-    ports = {port[key] for port in container["ports"] for key in ("name", "containerPort")}
+    """On the admin port, which opens first and closes last."""
+    admin = int(environment(container)["MIXER_ADMIN_PORT"])
     probes = [container[key] for key in container if key.endswith("Probe")]
     assert probes
     for probe in probes:
-        assert probe["httpGet"]["path"] in PATHS
-        assert probe["httpGet"]["port"] in ports
+        assert probe["httpGet"]["path"] in PROBES
+        assert probe["httpGet"]["port"] in {"admin", admin}
 
 
 @pytest.mark.parametrize("render", DEPLOYED)
@@ -118,20 +123,31 @@ def test_the_autoscaler_alone_counts_the_replicas(render: str) -> None:
 
 
 @pytest.mark.parametrize("render", OVERLAYS)
-def test_service_and_budget_select_the_servers_alone(render: str) -> None:
+def test_services_and_budget_select_the_servers_alone(render: str) -> None:
     labels = {
         each["kind"]: each["spec"]["template"]["metadata"]["labels"].items()
         for each in objects(render)
         if each["kind"] in {"Deployment", "Job"}
     }
     selectors = (
-        one(render, "Service")["spec"]["selector"],
+        *(one(render, "Service", name)["spec"]["selector"] for name in SERVICES),
         one(render, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
         one(render, "Deployment")["spec"]["selector"]["matchLabels"],
     )
     for selector in selectors:
         selected = [kind for kind, carried in labels.items() if selector.items() <= carried]
         assert selected == ["Deployment"]
+
+
+@pytest.mark.parametrize("render", OVERLAYS)
+def test_the_clients_service_has_no_admin_port(render: str) -> None:
+    names = {port["name"] for port in server(pods(render)[0][1])["ports"]}
+    for name, target in SERVICES.items():
+        (port,) = one(render, "Service", name)["spec"]["ports"]
+        assert port["name"] == port["targetPort"] == target
+        assert target in names
+    scraped = one(render, "Service", "mixer-metrics")["spec"]
+    assert scraped["clusterIP"] == "None"  # scrapes are of pods, not of one of them
 
 
 @pytest.mark.parametrize("render", OVERLAYS)

@@ -90,6 +90,10 @@ securityContext:
   value: 0.0.0.0
 - name: MIXER_PORT
   value: "8000"
+- name: MIXER_ADMIN_HOST
+  value: 0.0.0.0
+- name: MIXER_ADMIN_PORT
+  value: "9000"
 - name: MIXER_MODELS
   value: {{ join "," .Values.models | quote }}
 - name: MIXER_CACHE_DIR
