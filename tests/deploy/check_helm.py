@@ -1,5 +1,6 @@
 """The chart, rendered by Helm's own library, is what kustomize renders (`make deploy-test`)."""
 
+from pathlib import Path
 from typing import Any
 
 import helm_python
@@ -7,6 +8,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tests.deploy.check_kustomize import with_keys
 from tests.deploy.rendered import DEPLOY, OVERLAYS, Object, objects
 from tests.deploy.test_schemas import CUSTOM, MINORS
 
@@ -52,21 +54,30 @@ def comparable(part: Any) -> Any:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_chart_and_overlay_are_the_same(overlay: str) -> None:
+    assert_same(render(values_of(overlay)), objects(overlay))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_they_are_the_same_with_api_keys(overlay: str, tmp_path: Path) -> None:
+    values = values_of(overlay) | {"apiKeys": {"secretName": "mixer-keys"}}
+    assert_same(render(values), list(yaml.safe_load_all(with_keys(overlay, tmp_path))))
+
+
+def assert_same(charted: dict[Key, Object], overlay: list[Object]) -> None:
     """But for the namespace, which Helm does not make, and the Job's number, the revision."""
-    charted = render(values_of(overlay))
     if job := charted.pop(("Job", "mixer-compile-1"), None):
         job["metadata"]["name"] = "mixer-compile"
         charted["Job", "mixer-compile"] = job
     overlaid = {
         (each["kind"], each["metadata"]["name"]): each
-        for each in objects(overlay)
+        for each in overlay
         if each["kind"] != "Namespace"
     }
     for each in overlaid.values():
         assert each["metadata"].pop("namespace") == "mixer"
     assert charted.keys() == overlaid.keys()
-    for key in charted:
-        assert comparable(charted[key]) == comparable(overlaid[key])
+    for key, each in charted.items():
+        assert comparable(each) == comparable(overlaid[key])
 
 
 @pytest.mark.parametrize("values", [{}, *map(values_of, OVERLAYS)])
@@ -89,6 +100,11 @@ def test_helm_finds_nothing_to_criticise(values: Object) -> None:
         ({"autoscaling": {"kind": "vpa"}}, "autoscaling"),
         ({"settings": {"MIXER_PORT": "1"}}, "MIXER_PORT"),
         ({"settings": {"MIXER_BUCKETS": 1}}, "MIXER_BUCKETS"),
+        ({"settings": {"MIXER_ADMIN_PORT": "1"}}, "MIXER_ADMIN_PORT"),
+        ({"settings": {"MIXER_API_KEYS_FILE": "/keys"}}, "MIXER_API_KEYS_FILE"),
+        ({"apiKeys": {"secretName": "Mixer_Keys"}}, "secretName"),
+        ({"apiKeys": {"secret": "mixer-keys"}}, "apiKeys"),
+        ({"monitoring": {"namespace": ""}}, "namespace"),
         ({"store": {"root": "/models"}}, "root"),
         ({"compileCache": {"enabled": True}}, "root"),
     ],
@@ -104,7 +120,8 @@ def test_another_release_has_other_names_and_finds_itself() -> None:
     text = yaml.safe_dump_all(rendered.values())
     assert "instance: mixer" not in text
     labels = rendered["Deployment", "other"]["spec"]["template"]["metadata"]["labels"]
-    assert rendered["Service", "other"]["spec"]["selector"].items() <= labels.items()
+    for name in ("other", "other-metrics"):
+        assert rendered["Service", name]["spec"]["selector"].items() <= labels.items()
 
 
 @pytest.mark.parametrize("minor", MINORS)
@@ -114,6 +131,8 @@ def test_every_option_at_once_is_valid(minor: str) -> None:
         "imagePullSecrets": [{"name": "registry"}],
         "serviceAccount": {"annotations": {"example.com/role": "reader"}},
         "nodeSelector": {"disk": "ssd"},
+        "apiKeys": {"secretName": "callers"},
+        "monitoring": {"enabled": True, "namespace": "watchers"},
         "autoscaling": {"kind": "none"},
         "compileCache": {"enabled": True, "storageClassName": "shared"},
     }
@@ -126,6 +145,10 @@ def test_every_option_at_once_is_valid(minor: str) -> None:
     (serving,) = deployment["template"]["spec"]["containers"]
     assert {"name": "MIXER_BUCKETS", "value": "1,2"} in serving["env"]
     assert deployment["template"]["spec"]["nodeSelector"] == {"disk": "ssd"}
+    secrets = [each.get("secret", {}) for each in deployment["template"]["spec"]["volumes"]]
+    assert "callers" in {each.get("secretName") for each in secrets}
+    policy = yaml.safe_dump(rendered["NetworkPolicy", "mixer"])
+    assert "kubernetes.io/metadata.name: watchers" in policy
     assert rendered["ServiceAccount", "mixer"]["metadata"]["annotations"]
 
 
@@ -133,5 +156,6 @@ def test_the_smallest_install_serves_the_embedded_model() -> None:
     rendered = render({})
     pod = rendered["Deployment", "mixer"]["spec"]["template"]["spec"]
     assert "initContainers" not in pod
-    assert "MIXER_STORE" not in {each["name"] for each in pod["containers"][0]["env"]}
+    given = {each["name"] for each in pod["containers"][0]["env"]}
+    assert not given & {"MIXER_STORE", "MIXER_API_KEYS_FILE"}
     assert len(rendered["NetworkPolicy", "mixer"]["spec"]["egress"]) == 1

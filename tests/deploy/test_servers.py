@@ -1,13 +1,16 @@
 """How the manifests use the service: its settings, probes, shutdown, devices and volumes."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from model_store import cli
 from service.routes import common
 from service.settings import Settings, environment_name, load_settings
 from tests.deploy.rendered import (
+    DEPLOY,
     DEVICES,
     OVERLAYS,
     containers,
@@ -148,6 +151,23 @@ def test_the_clients_service_has_no_admin_port(render: str) -> None:
         assert target in names
     scraped = one(render, "Service", "mixer-metrics")["spec"]
     assert scraped["clusterIP"] == "None"  # scrapes are of pods, not of one of them
+
+
+def test_the_keys_are_followed_where_the_component_mounts_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A Secret mounted by subPath is never renewed; a folder is."""
+    patch = yaml.safe_load((DEPLOY / "components/api-keys/deployment.yaml").read_text())
+    pod = patch["spec"]["template"]["spec"]
+    (container,), (volume,) = pod["containers"], pod["volumes"]
+    (mount,) = container["volumeMounts"]
+    assert "subPath" not in mount
+    assert mount["readOnly"] is True
+    assert mount["name"] == volume["name"]
+    for name, value in environment(container).items():
+        monkeypatch.setenv(name, value)
+    (item,) = volume["secret"]["items"]
+    assert load_settings({}).api_keys_file == Path(mount["mountPath"], item["path"])
 
 
 @pytest.mark.parametrize("render", OVERLAYS)
