@@ -153,11 +153,14 @@ class Qualifier:
         return LatencyCurve(latencies_s, pads=program.pads)
 
     async def _explored(self, program: Program) -> LatencyCurve:
-        """Measure 1, 2, 4, ... images, until more bring no more images a second."""
+        """Measure 1, 2, 4, ... images, until two doublings bring no more images a second.
+
+        One alone may be the noise of a busy machine.
+        """
         latencies_s: dict[int, float] = {}
         for size in takewhile(lambda size: size <= self.sizes.largest, (2**i for i in range(32))):
             latencies_s[size] = await self._time(program, size)
-            if size > 1 and latencies_s[size] > 2 * latencies_s[size // 2] * (1 - WORTHWHILE):
+            if size > 2 and latencies_s[size] > 4 * latencies_s[size // 4] * (1 - WORTHWHILE):
                 break
         kept = worthwhile(latencies_s)
         if not program.pads:  # sizes in between cost nothing, and make the curve more exact

@@ -42,8 +42,8 @@ class Benchmark:
     variant: str = "S/16"
     dtype: Literal["float32", "bfloat16"] = "float32"
     rematerialise: bool = False
-    batch_size: int = 32
-    steps: int = 5
+    batch_size: int = 8
+    steps: int = 3
     """Timed steps, after two that are not."""
 
 

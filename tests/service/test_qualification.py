@@ -108,9 +108,10 @@ def test_the_given_sizes_are_measured(clock: Clock) -> None:
 
 def test_sizes_are_tried_until_more_images_bring_nothing(clock: Clock) -> None:
     program = FakeProgram(clock, lambda size: max(8.0, size) + 2.0)
-    found = qualify({"xla": program})
-    # 32 take 34 and two of 16 take 36; 64 take 66, hardly less than the 68 of two of 32.
-    assert max(program.compiled) == 64
+    found = qualify({"xla": program}, largest=1024)
+    # 32 take 34 and two of 16 take 36; 64 take 66, hardly less than two of 32, and 128 take 130,
+    # hardly less than four of 32: two doublings in a row.
+    assert max(program.compiled) == 128
     assert list(found.curve.latencies_s) == [8, 16, 32]
 
 
@@ -118,7 +119,7 @@ def test_a_device_whose_batches_bring_nothing_runs_single_images(clock: Clock) -
     program = FakeProgram(clock, float)
     found = qualify({"xla": program})
     assert found.curve.latencies_s == {1: 1.0}
-    assert max(program.compiled) == 2
+    assert max(program.compiled) == 4
 
 
 def test_no_size_beyond_the_largest_is_tried(clock: Clock) -> None:
