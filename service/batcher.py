@@ -163,6 +163,9 @@ class MicroBatcher(Generic[Item, Result]):
         if self._places + images > self._max_queue_images:
             retry_after_s = math.ceil(self._backlog_s() + self._other_backlog_s())
             raise errors.Overloaded("The queue is full.", retry_after_s=max(1, retry_after_s))
+        if not self._places:
+            # Nothing of ours competes any more; and what is refused could never correct the pace.
+            self._pace = 1.0
         device_s = self._backlog_s(images) + self._other_backlog_s()
         alone_s = self._pace * self._runner.curve.seconds(images)
         expected_s = max(device_s, preparation_s + alone_s)

@@ -1,7 +1,7 @@
 """What a start leaves for the next one: compiled programs, and what was measured of them.
 
     <root>/<machine>/xla/              XLA's executables, which jax names and checks
-    <root>/<machine>/amx               whether OpenVINO can use the processor's AMX
+    <root>/<machine>/amx               whether OpenVINO could use AMX since the last boot
     <root>/<machine>/plans/<key>.json  the runtime that was chosen for a model, and its curve
 
 Both depend on the processor and on the versions of the packages, hence the folder's name. Reading

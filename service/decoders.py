@@ -20,9 +20,14 @@ class Decoders:
         self._pending = 0  # images handed over and not yet decoded
         self._mean_s = 0.0
 
-    def wait_s(self, images: int) -> float:
-        """Estimate the seconds until so many more images would be decoded."""
-        return (self._pending + images) * self._mean_s / self._threads
+    @property
+    def backlog_s(self) -> float:
+        """Estimated seconds until a thread is free for another image; 0 while none is pending.
+
+        What the next image takes is not in it: who is refused for an estimate that a few large
+        images left behind could never correct it.
+        """
+        return self._pending * self._mean_s / self._threads
 
     async def run(self, decode: Callable[[], tuple[T, float]]) -> tuple[T, float]:
         """Return what `decode` returns on one of the threads: a result, and its seconds.

@@ -48,8 +48,8 @@ class Pipeline:
         Raises:
             ServiceError: the request as a whole is not admitted (overload, draining, deadline).
         """
-        decode_s = self.decoders.wait_s(len(images))
-        with model.batcher.admit(len(images), deadline, preparation_s=decode_s):
+        preparation_s = self.decoders.backlog_s
+        with model.batcher.admit(len(images), deadline, preparation_s=preparation_s):
             return await asyncio.gather(*(self._outcome(model, i, deadline) for i in images))
 
     async def _outcome(

@@ -13,8 +13,7 @@ from types import ModuleType
 log = logging.getLogger("mixer.runtimes")
 
 CPU_INFO = Path("/proc/cpuinfo")
-
-_WORKS = b"works"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 WITHOUT_AMX = "AVX512_CORE_FP16"  # the newest instructions without it
 
@@ -40,7 +39,7 @@ def import_openvino(cache_dir: Path | None = None) -> ModuleType:
 
     Some virtual machines show AMX and hide the size of its tiles (CPUID leaf 1DH); the first
     product then dies of an illegal instruction. So where AMX is shown, a child tries it first; the
-    outcome is kept in `cache_dir`.
+    outcome is kept in `cache_dir` until the machine is started anew.
     """
     if "amx_tile" in _cpu_flags() and not _amx_works(cache_dir):
         log.warning("this CPU shows AMX, and a trial of it failed: going without")
@@ -53,14 +52,22 @@ def _cpu_flags() -> str:
     return CPU_INFO.read_text() if CPU_INFO.exists() else ""
 
 
+def _boot_id() -> str:
+    return BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
+
+
 def _amx_works(cache_dir: Path | None) -> bool:
     kept = None if cache_dir is None else cache_dir / "amx"
-    if kept is not None and kept.exists():
-        return kept.read_bytes() == _WORKS
+    # The folder may be shared by machines that look alike and differ in this: hence the boot's id.
+    outcomes = {works: f"{_boot_id()} {'works' if works else 'fails'}" for works in (True, False)}
+    with suppress(OSError):
+        known = kept.read_text() if kept is not None else ""
+        if known in outcomes.values():
+            return known == outcomes[True]
     command = [sys.executable, "-c", f"{_SILENCE}\n{_TRIAL}"]
     works = subprocess.run(command, check=False, capture_output=True).returncode == 0  # noqa: S603
     if kept is not None:
         with suppress(OSError):  # tried again by the next start
             kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_bytes(_WORKS if works else b"fails")
+            kept.write_text(outcomes[works])
     return works

@@ -411,12 +411,26 @@ def test_a_deadline_that_preparation_outlasts_is_refused_at_admission() -> None:
 def test_estimates_follow_what_batches_really_take() -> None:
     async def main() -> None:
         batcher, _ = made(FakeDevice(slower_s=[3.0]))  # the first takes twice what was measured
+        with batcher.admit(2, None):
+            (first,) = start(batcher, 0)
+            await first
+            assert batcher.backlog_s == pytest.approx(3.0 * (1 + PACE_WEIGHT))
+
+    run(main())
+
+
+def test_a_stall_of_the_past_refuses_no_one() -> None:
+    """Else tight deadlines would be refused for good: nothing would run that could correct it."""
+
+    async def main() -> None:
+        batcher, _ = made(FakeDevice(slower_s=[3000.0]))
         with batcher.admit(1, None):
-            idle_s = batcher.backlog_s
-        (first,) = start(batcher, 0)
-        await first
-        with batcher.admit(1, None):
-            assert batcher.backlog_s == pytest.approx(idle_s * (1 + PACE_WEIGHT))
+            await start(batcher, 0)[0]
+        now = asyncio.get_running_loop().time()
+        deadline = now + 3.0 * (1 + MARGIN) + 0.1
+        with batcher.admit(1, deadline):
+            (next_one,) = start(batcher, 1, deadline=deadline)
+            assert (await next_one).row == "row 1"
 
     run(main())
 

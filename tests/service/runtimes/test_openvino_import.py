@@ -62,6 +62,21 @@ def test_a_trial_is_made_once_for_each_cache(tmp_path: Path, trial: str, limit: 
         assert run(code).strip() == limit
 
 
+@pytest.mark.parametrize("kept", ["another-boot works", "", "damaged"])
+def test_another_boots_outcome_is_not_believed(tmp_path: Path, kept: str) -> None:
+    (tmp_path / "cpuinfo").write_text("flags : fpu amx_tile\n")
+    (tmp_path / "amx").write_text(kept)
+    code = (
+        "import os, pathlib\n"
+        "from service.runtimes import openvino_import as subject\n"
+        f"subject.CPU_INFO = pathlib.Path({str(tmp_path / 'cpuinfo')!r})\n"
+        "subject._TRIAL = '1 / 0'\n"
+        f"subject.import_openvino(pathlib.Path({str(tmp_path)!r}))\n"
+        "print(os.environ.get('ONEDNN_MAX_CPU_ISA'))"
+    )
+    assert run(code).strip() == "AVX512_CORE_FP16"
+
+
 def test_no_trial_is_made_where_no_amx_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
