@@ -23,6 +23,7 @@ import numpy as np
 
 from bench.pictures import draw_photo, encode
 from service.app import create_app
+from service.engine import Engine
 from service.server import Server, settle_heap
 from service.settings import load_settings
 
@@ -83,10 +84,11 @@ def _name(handle: Any) -> str:
 
 
 async def _serve_and_measure(arguments: argparse.Namespace, photos: Path) -> dict[str, Any]:
-    app = create_app(load_settings({"port": 0, "log_level": "warning"}))
-    server = Server(app, app.state.parts.settings)
+    settings = load_settings({"port": 0, "log_level": "warning"})
+    engine = Engine(settings)
+    server = Server(create_app(settings, engine), settings)
     serving = asyncio.create_task(server.serve())
-    await app.state.parts.health.started.wait()
+    await engine.health.started.wait()
     command = [
         *(sys.executable, "-m", "loadtest.open_loop"),
         *("--url", f"{server.address}/{arguments.endpoint}", "--images", str(photos)),

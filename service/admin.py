@@ -12,24 +12,24 @@ from service import documentation
 from service.answers import json_response
 from service.app import Application, furnish
 from service.documentation import ANY_PROBLEM
+from service.engine import Engine
 from service.errors import Draining
 from service.models import Catalog
-from service.parts import Parts, parts_of
 from service.routes import common, monitoring
 from service.schemas import Move, Reload
 
 router = APIRouter()
 
 
-def create_admin_app(parts: Parts) -> FastAPI:
-    """Build the application of the admin port, over the parts of the public one."""
+def create_admin_app(engine: Engine) -> FastAPI:
+    """Build the application of the admin port."""
     app = Application(
         title="Mixer administration",
         summary="Metrics, probes and admin actions of one server",
         responses=ANY_PROBLEM,
         redirect_slashes=False,
     )
-    furnish(app, parts, router, common, monitoring)
+    furnish(app, engine, router, common, monitoring)
     return app
 
 
@@ -43,9 +43,10 @@ async def reload(request: Request) -> Response:
 
     What is loaded for it may take minutes; requests are answered meanwhile.
     """
-    parts = parts_of(request)
-    before = _answering(parts.catalog)
-    looking = None if parts.health.draining else parts.watcher.ask()
+    engine: Engine = request.app.state.engine
+    catalog = engine.catalog
+    before = _answering(catalog)
+    looking = None if engine.health.draining else engine.watcher.ask()
     if looking is not None:
         await asyncio.wait({looking})
     if looking is None or looking.cancelled():
@@ -53,10 +54,10 @@ async def reload(request: Request) -> Response:
     looking.result()  # raises what only a bug would
     moved = {
         reference: Move(before=before.get(reference), after=version)
-        for reference, version in _answering(parts.catalog).items()
+        for reference, version in _answering(catalog).items()
         if version != before.get(reference)
     }
-    content = Reload(moved=moved, missing=parts.catalog.missing, stale=parts.catalog.stale)
+    content = Reload(moved=moved, missing=catalog.missing, stale=catalog.stale)
     return json_response(content.model_dump())
 
 

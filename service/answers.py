@@ -8,8 +8,8 @@ import numpy as np
 import orjson
 from starlette.responses import Response
 
+from service.directory import Model
 from service.errors import ServiceError
-from service.models import ServedModel
 from service.pipeline import Computed, Outcome
 
 NPY = "application/x-npy"
@@ -35,9 +35,7 @@ def top_k(logits_N: np.ndarray, labels: Sequence[str], k: int) -> list[dict[str,
     ]
 
 
-def classification(
-    model: ServedModel, outcomes: Sequence[Outcome], k: int, *, many: bool
-) -> Response:
+def classification(model: Model, outcomes: Sequence[Outcome], k: int, *, many: bool) -> Response:
     """Answer /classify.
 
     Raises:
@@ -52,7 +50,7 @@ def classification(
 
 
 def embedding(
-    model: ServedModel, outcomes: Sequence[Outcome], media_type: str, *, normalize: bool, many: bool
+    model: Model, outcomes: Sequence[Outcome], media_type: str, *, normalize: bool, many: bool
 ) -> Response:
     """Answer /embed as JSON, `.npy` of shape [n, dim], or raw little-endian float32.
 
@@ -94,7 +92,7 @@ def problem(error: ServiceError, request_id: str) -> Response:
     return response
 
 
-def _identity(model: ServedModel) -> dict[str, object]:
+def _identity(model: Model) -> dict[str, object]:
     return {"model": model.version.model, "version": str(model.version.version)}
 
 

@@ -1,9 +1,9 @@
-"""The application: lifespan is store -> runner -> batcher -> ready -> drain."""
+"""The application: the endpoints over an engine, which its lifespan starts and drains."""
 
 import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from service import answers
 from service.decoders import Decoders
 from service.documentation import ANY_PROBLEM
 from service.draining import CloseWhileDraining
+from service.engine import EngineView
 from service.errors import (
     BadRequest,
     InvalidParameter,
@@ -29,15 +30,10 @@ from service.errors import (
     ServiceError,
 )
 from service.fetch import UrlFetcher
-from service.health import HealthChecks
 from service.keys import ApiKeys, InvalidKeys
-from service.loading import Loader
-from service.metrics import Metrics
-from service.models import Catalog
 from service.observe import ObserveMiddleware
 from service.parts import Parts
 from service.pipeline import Pipeline
-from service.reload import Watcher
 from service.routes import common, monitoring, require_key, router
 from service.schemas import Problem
 from service.settings import InvalidSetting, Settings, environment_name
@@ -72,8 +68,8 @@ class HeadAsGet:
             scope["route"] = as_get.get("route")  # by which the observer names the endpoint
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build the application; its models load in the background once it starts.
+def create_app(settings: Settings, engine: EngineView) -> FastAPI:
+    """Build the application over an engine, which runs from its start to its end.
 
     Raises:
         InvalidSetting: the file of the API keys is not right.
@@ -86,37 +82,32 @@ def create_app(settings: Settings) -> FastAPI:
         responses=ANY_PROBLEM,
         redirect_slashes=False,  # the address would be made from the client's Host header
     )
-    parts = _make_parts(settings)
+    parts = app.state.parts = _make_parts(settings, engine)
     app.include_router(router, dependencies=[Depends(require_key)] if parts.keys else [])
-    furnish(app, parts, common, *([monitoring] if settings.admin_port is None else []))
+    furnish(app, engine, common, *([monitoring] if settings.admin_port is None else []))
     return app
 
 
-def furnish(app: FastAPI, parts: Parts, *routers: APIRouter) -> None:
-    """Give an application its parts, these endpoints, and what is around each of a request."""
-    app.state.parts = parts
+def furnish(app: FastAPI, engine: EngineView, *routers: APIRouter) -> None:
+    """Give an application its engine, these endpoints, and what is around each request."""
+    app.state.engine = engine
     for each in routers:
         app.include_router(each)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(CloseWhileDraining, health=parts.health)
-    app.add_middleware(ObserveMiddleware, metrics=parts.metrics)  # the last added is the outermost
+    app.add_middleware(CloseWhileDraining, health=engine.health)
+    app.add_middleware(ObserveMiddleware, metrics=engine.metrics)  # the last added is the outermost
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
     app.add_exception_handler(HTTPException, _on_http_error)
 
 
-def _make_parts(settings: Settings) -> Parts:
-    metrics = Metrics()
-    catalog = Catalog(settings, metrics)
-    loader = Loader(settings, metrics, catalog, lambda: _count_compilation(parts))
-    parts = Parts(
+def _make_parts(settings: Settings, engine: EngineView) -> Parts:
+    return Parts(
         settings=settings,
-        metrics=metrics,
-        catalog=catalog,
-        health=HealthChecks(catalog, settings, metrics),
+        engine=engine,
         pipeline=Pipeline(
             Decoders(settings.decode_threads),
-            metrics,
+            engine.metrics,
             settings.max_image_pixels,
             settings.decode_scaling,
         ),
@@ -125,11 +116,8 @@ def _make_parts(settings: Settings) -> Parts:
             max_bytes=settings.max_body_bytes,
             timeout_s=settings.url_timeout_ms / 1e3,
         ),
-        loader=loader,
-        watcher=Watcher(settings, catalog, loader),
         keys=_read_keys(settings.api_keys_file),
     )
-    return parts
 
 
 def _read_keys(file: Path | None) -> ApiKeys | None:
@@ -143,44 +131,22 @@ def _read_keys(file: Path | None) -> ApiKeys | None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
-    parts.metrics.build_info.info(
-        {name: importlib.metadata.version(name) for name in ("mixer-serve", "jax", "flax")}
-    )
-    # In the background, so that the probes are answered while models load.
-    background = [
-        asyncio.create_task(parts.watcher.run(parts.health.started)),
-        asyncio.create_task(parts.health.watch_device()),
-        *([asyncio.create_task(parts.keys.watch())] if parts.keys else []),
-    ]
+    watching = [asyncio.create_task(parts.keys.watch())] if parts.keys else []
     try:
-        yield
+        async with parts.engine.running():
+            yield
     finally:
-        parts.health.draining = True
-        # Bounded, since a dead device would hold the shutdown for ever.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(parts.settings.drain_timeout_ms / 1e3):
-                await parts.catalog.drain()
-        background += parts.watcher.asked
-        for task in background:
+        for task in watching:
             task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await asyncio.gather(*watching, return_exceptions=True)
         await parts.fetcher.close()
         parts.pipeline.decoders.close()
-        parts.loader.close()
-        parts.catalog.device.close()
-
-
-def _count_compilation(parts: Parts) -> None:
-    """Count a program, in the thread that compiled it; what is loading serves no one yet."""
-    reloading = parts.health.started.is_set() and parts.loader.is_this_thread()
-    metrics = parts.metrics
-    (metrics.reload_compilations if reloading else metrics.compilations).inc()
 
 
 async def _on_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     if error.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
-        request.app.state.parts.metrics.rejected.labels(reason=error.code).inc()
+        request.app.state.engine.metrics.rejected.labels(reason=error.code).inc()
     return answers.problem(error, request.state.trace.request_id)
 
 

@@ -1,13 +1,13 @@
 """The command `mixer`: `mixer serve` starts the service, `mixer store` works on the model store."""
 
 import argparse
-import asyncio
 import logging
 import sys
 from collections.abc import Sequence
 
 from model_store import cli as store_cli
 from model_store.allocator import keep_freed_memory
+from service.machine import available_cores, has_accelerator
 from service.settings import InvalidSetting, Settings, environment_name, load_settings
 
 
@@ -58,10 +58,16 @@ def _serve(options: argparse.Namespace) -> int:
     logging.getLogger("jax").setLevel(logging.WARNING)
     keep_freed_memory()
     # Imported late: `mixer store` and `--help` need no web server.
-    from service.app import create_app  # noqa: PLC0415
+    import uvloop  # noqa: PLC0415
+
+    from service.frontends.supervisor import Supervisor, frontends_of  # noqa: PLC0415
     from service.server import serve  # noqa: PLC0415
 
-    asyncio.run(serve(create_app(settings), settings))
+    accelerator = settings.runtime != "openvino" and has_accelerator()
+    frontends = frontends_of(settings, available_cores(), accelerator=accelerator)
+    if frontends > 1:
+        return Supervisor(settings, frontends).run()
+    uvloop.run(serve(settings))
     return 0
 
 

@@ -7,13 +7,13 @@ client sends the next request, it would fail that request.
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.health import HealthChecks
+from service.health import Probes
 
 
 class CloseWhileDraining:
     """ASGI middleware that adds `Connection: close` to answers once readiness is off for good."""
 
-    def __init__(self, app: ASGIApp, health: HealthChecks) -> None:
+    def __init__(self, app: ASGIApp, health: Probes) -> None:
         self._app, self._health = app, health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

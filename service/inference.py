@@ -10,9 +10,9 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from service.base64_text import decode_base64url
+from service.directory import Model
 from service.errors import BadRequest, DeadlineExceeded, InvalidParameter, ServiceError
 from service.intake import Intake, off_loop, read_images
-from service.models import ServedModel
 from service.observe import Trace
 from service.parts import Parts, parts_of
 from service.pipeline import Computed, Outcome
@@ -27,7 +27,7 @@ class Inference:
 
     request: Request
     parts: Parts
-    model: ServedModel
+    model: Model
     intake: Intake
     deadline: float
 
@@ -71,7 +71,8 @@ async def read_inference(
     """
     _refuse_repeated(request)
     parts = parts_of(request)
-    parts.catalog.find(query.model)  # or it is refused before its images come in
+    directory = parts.engine.directory
+    directory.find(query.model)  # or it is refused before its images come in
     timeout_s = (timeout_ms or parts.settings.default_timeout_ms) / 1e3
     deadline = asyncio.get_running_loop().time() + timeout_s
     try:
@@ -80,7 +81,8 @@ async def read_inference(
     except TimeoutError:
         raise DeadlineExceeded("The deadline passed before the request was read.") from None
     # As it is now: a body that comes in slowly must not keep a version that has left.
-    with parts.catalog.find(query.model).lease() as model:
+    model = directory.find(query.model)
+    with model.lease():
         yield Inference(request, parts, model, intake, deadline)
 
 

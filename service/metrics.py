@@ -1,5 +1,7 @@
 """Every metric, declared once: name, unit, labels and buckets. A leaf: it imports no other part."""
 
+from typing import Any, Protocol
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 LATENCY_BUCKETS_S = (
@@ -7,6 +9,33 @@ LATENCY_BUCKETS_S = (
 )  # fmt: skip
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 MODEL = ("model", "version")
+
+
+class Instrument(Protocol):
+    """A counter (`inc`) or a histogram (`observe`), one of each for any labels."""
+
+    def labels(self, **labels: str) -> Any:
+        """Return the one with these labels."""
+
+
+class RequestMetrics(Protocol):
+    """The metrics that the process of a request writes; see `Metrics`."""
+
+    @property
+    def requests(self) -> Instrument:
+        """Requests answered."""
+
+    @property
+    def request_duration_s(self) -> Instrument:
+        """What they took."""
+
+    @property
+    def stage_duration_s(self) -> Instrument:
+        """What each stage took."""
+
+    @property
+    def rejected(self) -> Instrument:
+        """Requests refused for load or time."""
 
 
 class Metrics:

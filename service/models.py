@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from model_store.manifest import Manifest
 from model_store.store import ModelStore, VersionRef
+from model_store.variants import variant_name
 from service.batcher import MicroBatcher
-from service.errors import ModelNotFound, NotReady
+from service.directory import Directory, Submit
 from service.metrics import Metrics
 from service.runner import Device, Row, Runner
+from service.schemas import Bucket, ModelVersion
 from service.settings import Settings
 
 log = logging.getLogger("mixer.models")
@@ -62,6 +64,37 @@ class ServedModel:
             if not self._leases:
                 self._unused.set()
 
+    @asynccontextmanager
+    async def admit(
+        self, images: int, deadline: float, *, preparation_s: float
+    ) -> AsyncIterator[Submit]:
+        """Hold places in the batcher: see `MicroBatcher.admit`."""
+        with self.batcher.admit(images, deadline, preparation_s=preparation_s):
+            yield self.batcher.submit
+
+    def summary(self) -> ModelVersion:
+        """Return what `GET /models` says of it."""
+        architecture, program = self.manifest.architecture, self.runner.program
+        return ModelVersion(
+            version=str(self.version.version),
+            aliases=list(self.aliases),
+            variant=variant_name(architecture),
+            parameters=architecture.parameter_count,
+            input_size=architecture.image_size,
+            classes=architecture.num_classes,
+            embedding_dim=architecture.width,
+            dtype=self.manifest.dtype,
+            precision=program.precision,
+            runtime=program.runtime,
+            device=program.device,
+            buckets=[
+                Bucket(images=bucket, latency_ms=round(seconds * 1e3, 3))
+                for bucket, seconds in self.runner.curve.latencies_s.items()
+            ],
+            golden_deviation=self.golden_deviation,
+            state="ready",
+        )
+
     async def retire(self) -> None:
         """Return when every lease has ended and the device is done with all that was accepted.
 
@@ -72,40 +105,22 @@ class ServedModel:
         await self.batcher.drain()
 
 
-class Catalog:
-    """Each configured reference with the model that answers for it, or the reason why none does."""
+class Catalog(Directory[ServedModel]):
+    """Each configured reference with the model that answers for it, or the reason why none does.
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self._references, self._metrics = settings.models, metrics
+    Of every change it tells `on_change`.
+    """
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, on_change: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(settings.default_model or settings.models[0])
+        self._references, self._metrics, self._on_change = settings.models, metrics, on_change
         self.device = Device()
-        self.default = settings.default_model or settings.models[0]
         self.answering: dict[str, ServedModel] = {}  # by configured reference
-        self.served: list[ServedModel] = []  # each once, in the configured order
         self.missing = dict.fromkeys(settings.models, "loading")
-        # References that could not be followed to where the store has them: another version serves.
-        self.stale: dict[str, str] = {}
         self.retiring: dict[ServedModel, asyncio.Task[None]] = {}
         metrics.stale_references.set_function(lambda: len(self.stale))
-
-    def find(self, reference: str | None) -> ServedModel:
-        """Return the model that a request names: `name`, `name@version` or `name@alias`.
-
-        A bare name is its version that was configured first; None is the default model.
-
-        Raises:
-            ModelNotFound: nothing configured answers to it.
-            NotReady: it is configured, and still loading or refused.
-        """
-        reference = self.default if reference is None else reference
-        name, at, selector = reference.partition("@")
-        for model in self.served:
-            selectors = (str(model.version.version), *model.aliases)
-            if model.version.model == name and (not at or selector in selectors):
-                return model
-        if any(configured.partition("@")[0] == name for configured in self.missing):
-            raise NotReady(f"The model {name!r} is not ready; /readyz says why.")
-        served = ", ".join(str(model.version) for model in self.served) or "none yet"
-        raise ModelNotFound(f"No model {reference!r:.80} is served; served are: {served}.")
 
     def serve(self, reference: str, model: ServedModel) -> None:
         """Let the model answer for the reference from now on; who answers for none retires."""
@@ -118,6 +133,12 @@ class Catalog:
             self._enter(model)
         for left in set(before).difference(self.served):
             self.retiring[left] = asyncio.create_task(self._leave(left))
+        self._on_change()
+
+    def name(self, model: ServedModel, aliases: Iterable[str]) -> None:
+        """Let the model answer to these aliases, and to no others."""
+        model.aliases = tuple(sorted(aliases))
+        self._on_change()
 
     def explain(self, reference: str, reason: str | None) -> bool:
         """Note why the version that the store has is not served, None if it is; say if it is news.
@@ -128,6 +149,7 @@ class Catalog:
         if reason is not None:
             reasons = self.stale if reference in self.answering else self.missing
             reasons[reference] = reason
+        self._on_change()
         return reason != known
 
     def backlog_beside_s(self, runner: Runner) -> float:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.answers import problem
 from service.errors import InternalError
-from service.metrics import Metrics
+from service.metrics import RequestMetrics
 
 log = logging.getLogger("mixer.request")
 
@@ -49,7 +49,7 @@ class Trace:
 class ObserveMiddleware:
     """ASGI middleware that makes a `Trace` (in `request.state.trace`) and reports it at the end."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: RequestMetrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,17 +1,13 @@
-"""The parts of one running application, made in `app.create_app` and handed to the routes."""
+"""The parts of one process that answers HTTP, made in `app` and handed to the routes."""
 
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from service.engine import EngineView
 from service.fetch import UrlFetcher
-from service.health import HealthChecks
 from service.keys import ApiKeys
-from service.loading import Loader
-from service.metrics import Metrics
-from service.models import Catalog
 from service.pipeline import Pipeline
-from service.reload import Watcher
 from service.settings import Settings
 
 
@@ -20,13 +16,9 @@ class Parts:
     """What a request may need."""
 
     settings: Settings
-    metrics: Metrics
-    catalog: Catalog
-    health: HealthChecks
+    engine: EngineView
     pipeline: Pipeline
     fetcher: UrlFetcher
-    loader: Loader
-    watcher: Watcher
     keys: ApiKeys | None
 
 
@@ -34,3 +26,9 @@ def parts_of(request: Request) -> Parts:
     """Return the parts of the application that got this request."""
     parts: Parts = request.app.state.parts
     return parts
+
+
+def engine_of(request: Request) -> EngineView:
+    """Return the engine behind the application that got this request."""
+    engine: EngineView = request.app.state.engine
+    return engine

@@ -12,10 +12,10 @@ import numpy as np
 from model_store.preprocess import Preprocessing, reduction, to_input
 from service.batcher import Answer
 from service.decoders import Decoders
+from service.directory import Model, Submit
 from service.errors import DeadlineExceeded, ServiceError
 from service.images import decode_reduced, whole
-from service.metrics import Metrics
-from service.models import ServedModel
+from service.metrics import RequestMetrics
 from service.runner import Row
 
 
@@ -34,12 +34,12 @@ class Pipeline:
     """The way of images through decoder threads and a model's batcher."""
 
     decoders: Decoders
-    metrics: Metrics
+    metrics: RequestMetrics
     max_image_pixels: int
     decode_scaling: bool
 
     async def run(
-        self, model: ServedModel, images: Sequence[bytes | ServiceError], deadline: float
+        self, model: Model, images: Sequence[bytes | ServiceError], deadline: float
     ) -> list[Outcome]:
         """Return one outcome for each image, in order; one's failure never touches another.
 
@@ -49,25 +49,25 @@ class Pipeline:
             ServiceError: the request as a whole is not admitted (overload, draining, deadline).
         """
         preparation_s = self.decoders.backlog_s
-        with model.batcher.admit(len(images), deadline, preparation_s=preparation_s):
-            return await asyncio.gather(*(self._outcome(model, i, deadline) for i in images))
+        admitted = model.admit(len(images), deadline, preparation_s=preparation_s)
+        async with admitted as submit:
+            outcomes = (self._outcome(model, submit, image, deadline) for image in images)
+            return await asyncio.gather(*outcomes)
 
     async def _outcome(
-        self, model: ServedModel, image: bytes | ServiceError, deadline: float
+        self, model: Model, submit: Submit, image: bytes | ServiceError, deadline: float
     ) -> Outcome:
         if isinstance(image, ServiceError):
             return image
         try:
             pixels_HxWx3, decode_s = await self._decode(image, model, deadline)
-            answer = await model.batcher.submit(pixels_HxWx3, deadline)
+            answer = await submit(pixels_HxWx3, deadline)
         except ServiceError as error:
             return error
         self._observe(model, decode_s, answer)
         return Computed(answer, decode_s)
 
-    async def _decode(
-        self, data: bytes, model: ServedModel, deadline: float
-    ) -> tuple[np.ndarray, float]:
+    async def _decode(self, data: bytes, model: Model, deadline: float) -> tuple[np.ndarray, float]:
         decode = partial(self.decode_input, data, model.manifest.preprocessing)
         try:
             async with asyncio.timeout_at(deadline):
@@ -87,7 +87,7 @@ class Pipeline:
         pixels_HxWx3 = to_input(picture.image, preprocessing, box=picture.box)
         return pixels_HxWx3, time.perf_counter() - began_s
 
-    def _observe(self, model: ServedModel, decode_s: float, answer: Answer[Row]) -> None:
+    def _observe(self, model: Model, decode_s: float, answer: Answer[Row]) -> None:
         stages = {"decode": decode_s, "queue": answer.queue_s, "device": answer.device_s}
         for stage, seconds in stages.items():
             self.metrics.stage_duration_s.labels(**model.labels, stage=stage).observe(seconds)

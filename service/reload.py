@@ -123,7 +123,7 @@ class Watcher:
                 if answers is model and stored.store is store
             }
             aliases = self._aliases[store, version.model]
-            model.aliases = tuple(sorted(a for a, number in aliases.items() if number in numbers))
+            self._catalog.name(model, (a for a, number in aliases.items() if number in numbers))
 
     def _report(self, reference: str, error: Exception) -> None:
         """Note the reason for clients; log the error when it is news."""

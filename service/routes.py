@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
-from prometheus_client.exposition import choose_encoder
 from starlette.responses import RedirectResponse, Response
 
 from service import answers, documentation, schemas
@@ -15,7 +14,7 @@ from service.errors import InvalidParameter, ModelNotFound
 from service.inference import Inference, read_inference
 from service.listing import describe
 from service.negotiation import matches, preferred
-from service.parts import parts_of
+from service.parts import engine_of, parts_of
 
 router = APIRouter()  # what needs a key, where keys are configured
 common = APIRouter()  # on every port: the probes, and the way to the documentation
@@ -131,9 +130,9 @@ async def _embed(inference: Inference, query: schemas.EmbedQuery) -> Response:
 )
 async def list_models(request: Request) -> Response:
     """Return everything that is served, and what is configured but not served, with the reason."""
-    catalog = parts_of(request).catalog
+    directory = engine_of(request).directory
     content = schemas.ModelList(
-        models=describe(catalog), missing=catalog.missing, stale=catalog.stale
+        models=describe(directory), missing=directory.missing, stale=directory.stale
     )
     return json_response(content.model_dump())
 
@@ -147,7 +146,7 @@ async def show_model(
     request: Request, name: Annotated[str, Path(description="The model's name.")]
 ) -> Response:
     """Return the loaded versions of one model."""
-    for summary in describe(parts_of(request).catalog):
+    for summary in describe(engine_of(request).directory):
         if summary.name == name:
             return json_response(summary.model_dump())
     raise ModelNotFound(f"No model {name!r:.80} is served.")
@@ -156,7 +155,7 @@ async def show_model(
 @common.get("/livez", summary="Liveness", responses=documentation.check("The device is silent."))
 async def livez(request: Request) -> Response:
     """200 while the process can serve; 503 when the device leaves a canary unanswered."""
-    return _health(parts_of(request).health.live())
+    return _health(engine_of(request).health.live())
 
 
 @common.get(
@@ -166,19 +165,19 @@ async def livez(request: Request) -> Response:
 )
 async def readyz(request: Request) -> Response:
     """200 when every configured model is verified and warm, and the server is not draining."""
-    return _health(parts_of(request).health.ready())
+    return _health(engine_of(request).health.ready())
 
 
 @common.get("/startupz", summary="Start-up", responses=documentation.check("Models are loading."))
 async def startupz(request: Request) -> Response:
     """200 once start-up has finished."""
-    return _health(parts_of(request).health.startup())
+    return _health(engine_of(request).health.startup())
 
 
 @common.get("/healthz", summary="All checks", responses={200: {"model": schemas.HealthSummary}})
 async def healthz(request: Request) -> Response:
     """Return the three checks in one document; always 200."""
-    health = parts_of(request).health
+    health = engine_of(request).health
     summary = schemas.HealthSummary(
         live=health.live(), ready=health.ready(), startup=health.startup()
     )
@@ -193,8 +192,7 @@ async def healthz(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """Return the metrics as Prometheus text, or OpenMetrics when the Accept header asks for it."""
-    encode, content_type = choose_encoder(request.headers.get("accept", ""))
-    text = encode(parts_of(request).metrics.registry)
+    text, content_type = await engine_of(request).exposition(request.headers.get("accept", ""))
     return _fresh(Response(text, headers={"Content-Type": content_type, "Vary": "Accept"}))
 
 
@@ -216,7 +214,7 @@ def _encoded(inference: Inference, write: Callable[[], Response]) -> Response:
     """Write the answer, and observe the time that it took."""
     began_s = time.perf_counter()
     response = write()
-    stage = inference.parts.metrics.stage_duration_s.labels(
+    stage = inference.parts.engine.metrics.stage_duration_s.labels(
         **inference.model.labels, stage="encode"
     )
     stage.observe(time.perf_counter() - began_s)

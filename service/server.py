@@ -11,7 +11,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.admin import create_admin_app
-from service.parts import Parts
+from service.app import create_app
+from service.engine import Engine
+from service.health import Probes
 from service.settings import Settings
 
 log = logging.getLogger("mixer.server")
@@ -26,7 +28,9 @@ class Server(uvicorn.Server):
     A second signal ends it at once.
     """
 
-    def __init__(self, app: FastAPI, settings: Settings) -> None:
+    def __init__(
+        self, app: FastAPI, settings: Settings, admin: "AdminServer | None" = None
+    ) -> None:
         super().__init__(
             _config(
                 app,
@@ -36,11 +40,9 @@ class Server(uvicorn.Server):
                 timeout_keep_alive=_whole_seconds(settings.keep_alive_ms),
             )
         )
-        self._parts: Parts = app.state.parts
+        self.health: Probes = app.state.engine.health
         self._delay_s = settings.drain_delay_ms / 1e3
-        self.admin: AdminServer | None = None
-        if settings.admin_port is not None:
-            self.admin = AdminServer(self._parts, settings.admin_host, settings.admin_port)
+        self.admin = admin
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the admin port and then the public one, whose lifespan begins to load."""
@@ -57,11 +59,11 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin the shutdown (called from the signal handler)."""
-        if self._parts.health.draining:
+        if self.health.draining:
             super().handle_exit(sig, frame)
             return
         log.info("signal %d: draining", sig)
-        self._parts.health.draining = True
+        self.health.draining = True
         loop = asyncio.get_running_loop()
         # A signal may interrupt the loop anywhere, so it is asked as another thread would ask.
         loop.call_soon_threadsafe(loop.call_later, self._delay_s, self._stop_accepting)
@@ -80,10 +82,16 @@ class Server(uvicorn.Server):
 class AdminServer(uvicorn.Server):
     """The admin port, which the public server opens and closes: no signal comes here."""
 
-    def __init__(self, parts: Parts, host: str, port: int) -> None:
+    def __init__(self, engine: Engine, host: str, port: int) -> None:
         # A scrape takes milliseconds, and what takes longer the public server's end has ended.
-        app = create_admin_app(parts)
+        app = create_admin_app(engine)
         super().__init__(_config(app, host, port, lifespan="off", timeout_graceful_shutdown=1))
+
+    @classmethod
+    def of(cls, engine: Engine, settings: Settings) -> "AdminServer | None":
+        """Return the server of the admin port, where one is set."""
+        port = settings.admin_port
+        return None if port is None else cls(engine, settings.admin_host, port)
 
     async def open(self) -> None:
         """Begin to answer."""
@@ -107,7 +115,6 @@ class AdminServer(uvicorn.Server):
 def _config(app: FastAPI, host: str, port: int, **options: Any) -> uvicorn.Config:
     """Return what both ports have in common, and `options` of one, by uvicorn's names."""
     common: dict[str, Any] = {
-        "loop": "uvloop",
         "http": "httptools",
         "lifespan": "on",
         "log_config": None,
@@ -127,12 +134,29 @@ def _whole_seconds(duration_ms: int) -> int:
     return -(-duration_ms // 1000)
 
 
-async def serve(app: FastAPI, settings: Settings) -> None:
-    """Serve until a signal; say on the last line of the start where to look."""
-    server = Server(app, settings)
-    announcing = asyncio.create_task(_announce(server, app.state.parts))
-    await server.serve()
-    announcing.cancel()
+async def serve(settings: Settings) -> None:
+    """Serve in this process alone, until a signal.
+
+    Raises:
+        InvalidSetting: a file that a setting names is not right.
+    """
+    engine = Engine(settings)
+    app = create_app(settings, engine)
+    await run(Server(app, settings, AdminServer.of(engine, settings)))
+
+
+async def run(
+    server: Server, sockets: list[socket.socket] | None = None, *, announces: bool = True
+) -> None:
+    """Run the server until a signal; the one that announces says when the start has ended."""
+    settling = asyncio.create_task(_settle(server, announces=announces))
+    await server.serve(sockets)
+    settling.cancel()
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Return the public socket, bound for several processes; exits where that cannot be."""
+    return uvicorn.Config("", settings.host, settings.port, log_config=None).bind_socket()
 
 
 def settle_heap() -> None:
@@ -144,10 +168,12 @@ def settle_heap() -> None:
     gc.freeze()
 
 
-async def _announce(server: Server, parts: Parts) -> None:
-    await parts.health.started.wait()
+async def _settle(server: Server, *, announces: bool) -> None:
+    await server.health.started.wait()
     settle_heap()
-    health = parts.health.ready()
+    health = server.health.ready()
+    if not announces:
+        return
     if health.ok:
         log.info("ready: open %s/docs", server.address)
     else:

@@ -4,13 +4,14 @@ Read once at start from the environment (`MIXER_…`) and the command line; no o
 environment.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.machine import available_cores
 
 Names = Annotated[tuple[str, ...], NoDecode]
 Precision = Literal["float32", "bfloat16"]
@@ -66,6 +67,12 @@ class Settings(BaseSettings):
     default_model: str | None = Field(
         None, description="Name that answers when a request names none; unset: the first model."
     )
+    frontends: int | None = Field(
+        None,
+        gt=0,
+        description="Processes that answer HTTP and decode, before one more that owns the device; "
+        "1: a single process does everything. Unset: one for 8 cores, for 4 beside a GPU or TPU.",
+    )
     runtime: RuntimeSetting = Field(
         "auto",
         description="What computes: XLA (CPU, GPU, TPU) or OpenVINO (x86 CPU); auto takes the "
@@ -94,9 +101,10 @@ class Settings(BaseSettings):
         256, gt=0, description="Images admitted and not yet answered per model; past it, 429."
     )
     decode_threads: int = Field(
-        max(2, os.cpu_count() or 1),
+        max(2, available_cores()),
         gt=0,
-        description="Threads that decode and resize, off the event loop.",
+        description="Threads that decode and resize, off the event loops; several front ends share "
+        "them out.",
     )
     max_body_bytes: int = Field(
         16 * MIB, gt=0, description="Largest request body; enforced while it streams in."

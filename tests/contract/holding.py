@@ -46,7 +46,7 @@ class Gate:
 @contextmanager
 def gate(live: LiveServer) -> Iterator[Gate]:
     """Hold the first model's computations until the gate is opened, or the block ends."""
-    runner = live.parts.catalog.served[0].runner
+    runner = live.engine.catalog.served[0].runner
     program = runner.program
     held = Gate(program)
     runner.program = held

@@ -90,7 +90,7 @@ def test_a_bug_is_internal_and_logged_with_its_traceback(
     def explode(reference: str | None) -> None:
         raise RuntimeError("the secret of /srv/main")
 
-    monkeypatch.setattr(tight.parts.catalog, "find", explode)
+    monkeypatch.setattr(tight.engine.catalog, "find", explode)
     with caplog.at_level(logging.ERROR):
         answer = tight.client.post(
             "/classify", content=IMAGE, headers={"X-Request-ID": "the-bug-1"}
@@ -110,7 +110,7 @@ def test_a_failing_device_is_internal(tight: LiveServer, monkeypatch: pytest.Mon
         def __call__(self, images_BxHxWx3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             raise RuntimeError("XLA: the secret at 0xdeadbeef")
 
-    runner = tight.parts.catalog.served[0].runner
+    runner = tight.engine.catalog.served[0].runner
     with monkeypatch.context() as patch:
         patch.setattr(runner, "program", Failing(runner.program))
         assert_problem(tight.client.post("/classify", content=IMAGE), 500, "internal")
@@ -126,7 +126,7 @@ def test_a_failing_device_is_internal(tight: LiveServer, monkeypatch: pytest.Mon
 def test_a_deadline_beyond_the_backlog_is_unreachable(
     tight: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = tight.parts.catalog.served[0].runner
+    runner = tight.engine.catalog.served[0].runner
     monkeypatch.setattr(runner, "curve", slowed(runner.curve))
     answer = tight.client.post(
         "/classify", content=IMAGE, headers={"X-Request-Timeout-Ms": "60000"}

@@ -116,7 +116,7 @@ def test_a_silent_device_fails_liveness_until_it_answers(broken: LiveServer) -> 
 def test_a_draining_server_refuses_new_work(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings: dict[str, Any] = {"models": ("stored",), "buckets": (1,), **PATIENT}
     with live_server(store=str(store), **settings) as server:
-        catalog = server.parts.catalog
+        catalog = server.engine.catalog
         find, draining = catalog.find, []
 
         def find_and_drain(reference: str | None) -> ServedModel:
@@ -130,7 +130,7 @@ def test_a_draining_server_refuses_new_work(store: Path, monkeypatch: pytest.Mon
 
 
 def test_draining_fails_readiness_alone(tight: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tight.parts.health, "draining", True)
+    monkeypatch.setattr(tight.engine.health, "draining", True)
     answer = tight.client.get("/readyz")
     assert answer.status_code == 503
     assert "draining" in answer.text
@@ -159,14 +159,14 @@ def test_while_models_load_the_probes_tell_apart(
     tight: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before start-up has ended: live, not started, not ready, and requests are told so."""
-    client, parts = tight.client, tight.parts
-    monkeypatch.setattr(parts.catalog, "served", [])
-    monkeypatch.setattr(parts.catalog, "missing", {"alpha": "loading"})
-    parts.health.started.clear()
+    client, engine = tight.client, tight.engine
+    monkeypatch.setattr(engine.catalog, "served", [])
+    monkeypatch.setattr(engine.catalog, "missing", {"alpha": "loading"})
+    engine.health.started.clear()
     try:
         assert [client.get(path).status_code for path in PROBES] == [200, 503, 503]
         assert "alpha" in client.get("/readyz").text
         assert_problem(client.post("/classify", content=IMAGE), 503, "not_ready")
         assert client.get("/models").status_code == 200
     finally:
-        parts.health.started.set()
+        engine.health.started.set()

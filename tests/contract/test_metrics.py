@@ -145,7 +145,7 @@ def test_each_stage_is_timed_for_each_image(client: httpx.Client) -> None:
 def test_a_batch_counts_its_real_images_and_its_padding(
     live: LiveServer, monkeypatch: pytest.MonkeyPatch, images: int, padding: int
 ) -> None:
-    client, runner = live.client, live.parts.catalog.served[0].runner
+    client, runner = live.client, live.engine.catalog.served[0].runner
     # Where four take as long as one, no split is faster than a batch that is part empty.
     monkeypatch.setattr(runner, "curve", LatencyCurve({1: 1.0, 4: 1.0}, pads=True))
     of_model = {"model": "alpha", "version": "2"}
@@ -209,7 +209,7 @@ def test_queue_and_backlog_rise_with_the_work_and_fall_to_zero(tight: LiveServer
 
 def test_refusals_are_counted_by_reason(tight: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     client, meter = tight.client, Meter(tight.client)
-    runner = tight.parts.catalog.served[0].runner
+    runner = tight.engine.catalog.served[0].runner
     monkeypatch.setattr(runner, "curve", slowed(runner.curve))
     client.post("/classify", content=IMAGE, headers={"X-Request-Timeout-Ms": "60000"})
     assert meter.moved("mixer_rejected_total", reason="deadline_unreachable") == 1

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvloop
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.engine import Engine
 from service.parts import Parts
-from service.server import Server
+from service.server import AdminServer, Server
 from service.settings import load_settings
 
 START_TIMEOUT_S = 120
@@ -36,6 +38,11 @@ class LiveServer:
         parts: Parts = self.app.state.parts
         return parts
 
+    @property
+    def engine(self) -> Engine:
+        engine: Engine = self.app.state.engine
+        return engine
+
     def admin_client(self) -> httpx.Client:
         """Return a client for the admin port, to be closed."""
         assert self.server.admin is not None
@@ -48,20 +55,21 @@ def live_server(**settings: Any) -> Iterator[LiveServer]:
     configured = load_settings(
         {"port": 0, "log_level": "warning", "compile_cache_dir": None, **settings}
     )
-    app = create_app(configured)
-    server = Server(app, configured)
+    engine = Engine(configured)
+    app = create_app(configured, engine)
+    server = Server(app, configured, AdminServer.of(engine, configured))
     loading = threading.Event()
 
     async def serve() -> None:
         async def watch() -> None:
-            await app.state.parts.health.started.wait()
+            await engine.health.started.wait()
             loading.set()
 
         watching = asyncio.create_task(watch())
         await server.serve()
         watching.cancel()
 
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread = threading.Thread(target=uvloop.run, args=(serve(),))
     thread.start()
     try:
         assert loading.wait(START_TIMEOUT_S), "the models did not load"

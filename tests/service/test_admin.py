@@ -93,7 +93,7 @@ def test_a_bug_in_a_reload_is_internal(
     async def poll() -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(live.parts.watcher, "poll", poll)
+    monkeypatch.setattr(live.engine.watcher, "poll", poll)
     assert_problem(admin.post("/admin/reload"), 500, "internal")
 
 
@@ -113,7 +113,7 @@ def test_a_reload_ends_with_the_server_and_the_public_port_serves_meanwhile(
             asked = [pool.submit(admin.post, "/admin/reload") for _ in range(2)]
             assert begun.wait(TIMEOUT_S)
             assert live.client.post("/classify", content=IMAGE).json()["version"] == "1"
-            live.parts.health.draining = True
+            live.engine.health.draining = True
             assert_problem(admin.post("/admin/reload"), 503, "draining")
             live.server.should_exit = True
             for each in asked:
@@ -128,7 +128,7 @@ def test_the_admin_port_answers_until_the_last_request_is_answered(
     with ThreadPoolExecutor(1) as pool, gate(live) as held:
         waiting = pool.submit(live.client.post, "/classify", content=IMAGE)
         held.wait_entered()
-        live.parts.health.draining = True
+        live.engine.health.draining = True
         live.server.should_exit = True
         eventually(lambda: is_closed(live.server.address))
         answer = admin.get("/readyz")

@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.engine import Engine
 from service.settings import load_settings
 
 
@@ -33,9 +34,10 @@ def head(app: FastAPI, path: str) -> None:
 def test_head_is_logged_as_head_under_its_endpoint(
     caplog: pytest.LogCaptureFixture, path: str, logged: str, counted: dict[str, str]
 ) -> None:
-    app = create_app(load_settings({}))
+    settings = load_settings({})
+    app = create_app(settings, Engine(settings))
     with caplog.at_level(logging.INFO, "mixer.request"):
         head(app, path)
     assert [record.message.startswith(logged) for record in caplog.records] == [True]
-    registry = app.state.parts.metrics.registry
+    registry = app.state.engine.metrics.registry
     assert registry.get_sample_value("mixer_requests_total", counted) == 1

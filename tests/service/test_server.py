@@ -16,6 +16,7 @@ from PIL import Image
 from model_store.store import ModelStore
 from model_store.variants import MixerConfig
 from service.app import create_app
+from service.engine import Engine
 from service.server import Server
 from service.settings import Settings
 from tests.models import random_checkpoint
@@ -89,7 +90,8 @@ def test_readiness_goes_off_before_the_socket_closes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("keep_alive_ms", "kept_s"), [(1, 1), (60_001, 61)])
 def test_idle_connections_are_kept_as_long_as_is_set(keep_alive_ms: int, kept_s: int) -> None:
     settings = Settings(keep_alive_ms=keep_alive_ms)
-    assert Server(create_app(settings), settings).config.timeout_keep_alive == kept_s
+    server = Server(create_app(settings, Engine(settings)), settings)
+    assert server.config.timeout_keep_alive == kept_s
 
 
 def test_idle_connections_are_kept_longer_than_proxies_keep_them() -> None:
