@@ -5,7 +5,6 @@ import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -116,11 +115,17 @@ def _make_parts(settings: Settings, engine: EngineView) -> Parts:
             max_bytes=settings.max_body_bytes,
             timeout_s=settings.url_timeout_ms / 1e3,
         ),
-        keys=_read_keys(settings.api_keys_file),
+        keys=read_keys(settings),
     )
 
 
-def _read_keys(file: Path | None) -> ApiKeys | None:
+def read_keys(settings: Settings) -> ApiKeys | None:
+    """Return the API keys, where a file of them is set.
+
+    Raises:
+        InvalidSetting: the file is not right.
+    """
+    file = settings.api_keys_file
     try:
         return None if file is None else ApiKeys(file.expanduser())
     except InvalidKeys as error:

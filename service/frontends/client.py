@@ -196,8 +196,6 @@ class EngineClient:
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-            if self._link is not None:
-                self._link.close()
 
     def tell_draining(self) -> None:
         """Tell the engine that this process takes no new connections."""
@@ -206,18 +204,28 @@ class EngineClient:
 
     async def _follow(self) -> None:
         while True:
-            self._link = link = await Link.connect(self._address, self._on_state)
-            while self._unsent:
-                link.observe(*self._unsent.popleft())
-            if self.health.draining:
-                self.tell_draining()
-            await link.lost.wait()
+            # It waits in the socket's backlog while no engine is there to accept it.
+            link = await Link.connect(self._address, self._on_state)
+            try:
+                await link.lost.wait()
+            finally:
+                link.close()
             log.error("the engine has gone")
             self._link, self._heard_s = None, link.heard_s
             self._directory.served, self._models = [], {}
             self._directory.missing = dict.fromkeys(self._configured, "the engine is restarting")
 
+    def _meet(self, link: Link) -> None:
+        """Begin to use a link, whose engine has said what it serves."""
+        self._link = link
+        while self._unsent:
+            link.observe(*self._unsent.popleft())
+        if self.health.draining:
+            self.tell_draining()
+
     def _on_state(self, link: Link, state: State) -> None:
+        if link is not self._link:
+            self._meet(link)
         known, self._models = self._models, {}
         for told in state.served:
             key, name = told["key"], told["name"]

@@ -34,11 +34,15 @@ class Host:
     async def run(self) -> None:
         """Accept until cancelled, and give a sign of life in every interval."""
         self._listening.setblocking(False)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._give_signs_of_life())
-            while True:
-                connection, _ = await asyncio.get_running_loop().sock_accept(self._listening)
-                tasks.create_task(self._welcome(connection))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._give_signs_of_life())
+                while True:
+                    connection, _ = await asyncio.get_running_loop().sock_accept(self._listening)
+                    tasks.create_task(self._welcome(connection))
+        finally:
+            for desk in self._desks:
+                desk.wire.close()
 
     async def _give_signs_of_life(self) -> None:
         while True:

@@ -34,6 +34,7 @@ from service.frontends.messages import (
 from service.frontends.wire import Wire
 from service.runner import Row
 
+EXPOSE_TIMEOUT_S = 5.0  # half of what Prometheus waits for a scrape
 GONE = "The engine has ended and is being replaced."
 
 
@@ -132,8 +133,13 @@ class Link:
         return Answer(row, reply.queue_s, reply.device_s, reply.batch_images, reply.bucket)
 
     async def expose(self, accept: str) -> Exposed:
-        """Return all metrics as text; raise NotReady when the engine has gone."""
-        reply = await self._ask(Expose(next(self._numbers), accept), lambda _: None, None)
+        """Return all metrics as text.
+
+        Raises:
+            ServiceError: the engine has gone, or says nothing.
+        """
+        deadline = asyncio.get_running_loop().time() + EXPOSE_TIMEOUT_S
+        reply = await self._ask(Expose(next(self._numbers), accept), lambda _: None, deadline)
         _raise_refusal(reply)
         assert isinstance(reply, Exposed)
         return reply
@@ -142,7 +148,7 @@ class Link:
         self,
         message: Admit | Submit | Expose,
         abandoned: Callable[[Message], None],
-        deadline: float | None,
+        deadline: float,
     ) -> Message:
         """Return the reply; without one until the deadline, even the engine's loop stands still."""
         self._check_alive()

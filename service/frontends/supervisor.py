@@ -19,6 +19,7 @@ from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 
+from service.app import read_keys
 from service.frontends.members import Shared, run_engine, run_frontend
 from service.server import bind
 from service.settings import Settings
@@ -77,11 +78,12 @@ class Supervisor:
     """Starts, replaces and ends the processes."""
 
     def __init__(self, settings: Settings, frontends: int) -> None:
-        """Open the public socket.
+        """Open the sockets; exits where the public address is taken.
 
         Raises:
-            OSError: the address is taken, or not ours.
+            InvalidSetting: a file that a setting names is not right.
         """
+        read_keys(settings)  # or each front end would find out by itself
         self._pipe, self._pipe_end = os.pipe()
         channel = socket.socket(socket.AF_UNIX)
         # In the abstract namespace: nothing lies in a file system, which may be read-only.

@@ -42,14 +42,15 @@ def png(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def test_sigterm_answers_what_was_accepted_and_exits_0(tmp_path: Path) -> None:
+@pytest.mark.parametrize("frontends", [1, 2])
+def test_sigterm_answers_what_was_accepted_and_exits_0(frontends: int, tmp_path: Path) -> None:
     """The delay lets every request reach the server; the queue is still full when it ends."""
     store = ModelStore(str(tmp_path / "store"))
     store.publish("slow", random_checkpoint(SLOW))
     log, images = tmp_path / "log", [("image", png(seed)) for seed in range(IMAGES)]
     settings = {"store": store.root, "models": "slow", "buckets": "1", "drain_delay_ms": 3000}
     with (
-        server_process(log, **settings) as (process, url),
+        server_process(log, frontends=frontends, **settings) as (process, url),
         httpx.Client(base_url=url, timeout=120) as client,
         ThreadPoolExecutor(REQUESTS) as pool,
     ):
@@ -67,12 +68,13 @@ def classes(response: httpx.Response) -> list[list[int]]:
     return [[p["class_id"] for p in r["predictions"]] for r in response.json()["results"]]
 
 
-def test_readiness_goes_off_before_the_socket_closes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("frontends", [1, 2])
+def test_readiness_goes_off_before_the_socket_closes(frontends: int, tmp_path: Path) -> None:
     store = ModelStore(str(tmp_path / "store"))
     store.publish("tiny", random_checkpoint())
     settings = {"store": store.root, "models": "tiny", "buckets": "1", "drain_delay_ms": 60_000}
     with (
-        server_process(tmp_path / "log", **settings) as (process, url),
+        server_process(tmp_path / "log", frontends=frontends, **settings) as (process, url),
         httpx.Client(base_url=url, timeout=60) as client,
     ):
         assert "Connection" not in client.get("/readyz").headers
