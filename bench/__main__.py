@@ -16,13 +16,13 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench import bounds, compute, machine, overload, service, soak, start
+from bench import bounds, compute, frontends, machine, overload, service, soak, start
 from bench.job import FULL, QUICK, Job
 from bench.rows import Row, read, table, write
 from bench.serving import end
 from model_store.variants import VARIANTS
 
-PARTS = (bounds.PART, service.PART, overload.PART, start.PART, compute.PART)
+PARTS = (bounds.PART, service.PART, frontends.PART, overload.PART, start.PART, compute.PART)
 QUICK_BATCHES, QUICK_CONNECTIONS, QUICK_FACTORS = (1, 8), (1, 64), (0.5, 2.0)
 TORCH_PYTHON = Path(".venv-torch/bin/python")
 
@@ -110,6 +110,10 @@ def _service(options: Options) -> Measures:
     return [partial(service.measure, variant=v, connections=chosen) for v in _variants(options)]
 
 
+def _frontends(options: Options) -> Measures:
+    return [partial(frontends.measure, frontends=options.frontends or frontends.FRONTENDS)]
+
+
 def _overload(options: Options) -> Measures:
     chosen = options.factors or (QUICK_FACTORS if options.quick else overload.FACTORS)
     return [partial(overload.measure, variant=v, factors=chosen) for v in _variants(options)]
@@ -144,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     for module, measures in (
         (bounds, _bounds),
         (service, _service),
+        (frontends, _frontends),
         (overload, _overload),
         (start, _start),
         (compute, _compute),
@@ -153,11 +158,14 @@ def _parser() -> argparse.ArgumentParser:
         part = parts.add_parser(module.PART, help=summary, description=module.__doc__)
         part.set_defaults(measures=measures)
         _add_common(part)
-        part.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="of Table 1")
+        if module is not frontends:
+            part.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="of Table 1")
         if module in (bounds, compute):
             part.add_argument("--batches", type=_positive, nargs="+")
         if module is service:
             part.add_argument("--connections", type=_positive, nargs="+")
+        if module is frontends:
+            part.add_argument("--frontends", type=_positive, nargs="+", help="numbers to compare")
         if module is overload:
             part.add_argument("--factors", type=_factor, nargs="+", help="times the capacity")
         if module is soak:

@@ -6,7 +6,7 @@ Callers are independent (Poisson) and give 500 ms. Then: how soon it is as fast 
 import itertools
 import statistics
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -24,7 +24,10 @@ LIMIT_MS = 500
 IDLE_PROBES = 15
 IDLE_FACTOR = 1.5  # times the idle median is still idle speed
 LONGEST_RECOVERY_S = 10.0
+CLOSED = 0.0  # no multiple of the capacity: clients who wait for their answers
 PART = "overload"
+
+Run = tuple[Result, float | None]  # and the seconds until the service had recovered
 
 
 class Capacity(NamedTuple):
@@ -40,16 +43,24 @@ def measure(job: Job, *, variant: str = "S/32", factors: Sequence[float] = FACTO
     with ours.serve() as server:
         capacity = _capacity(job, server)
         seeds = itertools.count()
-        loads = {
-            factor: partial(_overload, job, server, capacity, factor, seeds) for factor in factors
-        }
+        loads: dict[float, Callable[[], Run]] = {CLOSED: partial(_closed, job, server)}
+        loads |= {f: partial(_overload, job, server, capacity, f, seeds) for f in factors}
         found = interleave(loads, job.effort.rounds)
     command = f"python -m bench overload --variants {variant} --factors"
-    per_s = (capacity.images_per_s,)
-    rows = [Row(PART, "capacity, closed loop", "images/s", per_s, f"{command} 1")]
+    closed = tuple(result["throughput_per_s"] for result, _ in found.pop(CLOSED))
+    goodputs = {f: [result["goodput_per_s"] for result, _ in runs] for f, runs in found.items()}
+    peak = max(map(statistics.median, (closed, *goodputs.values())))
+    rows = [
+        Row(PART, "closed loop", "images/s", closed, f"{command} 1"),
+        Row(PART, "peak", "images/s", (peak,), command, note="the best median, closed or open"),
+    ]
     for factor, runs in found.items():
-        rows += _rows(factor, runs, f"{command} {factor:g}")
+        rows += _rows(factor, runs, peak, f"{command} {factor:g}")
     return rows
+
+
+def _closed(job: Job, server: Running) -> Run:
+    return job.generator.closed(server.url, CLIENTS, job.effort.seconds), None
 
 
 def admitted(result: Result) -> int:
@@ -117,7 +128,7 @@ def _capacity(job: Job, server: Running) -> Capacity:
 
 def _overload(
     job: Job, server: Running, capacity: Capacity, factor: float, seeds: Iterator[int]
-) -> tuple[Result, float | None]:
+) -> Run:
     """Return what the generator saw, and the seconds until the service had recovered."""
     rate_per_s, duration_s = factor * capacity.images_per_s, job.effort.seconds
     with Caller(server.url, job.files[0]) as caller:
@@ -131,7 +142,7 @@ def _overload(
     return result, recovery_s(watch.probes, ended_s, capacity.idle_s)
 
 
-def _rows(factor: float, runs: Sequence[tuple[Result, float | None]], command: str) -> list[Row]:
+def _rows(factor: float, runs: Sequence[Run], peak: float, command: str) -> list[Row]:
     def row(series: str, unit: str, values: Sequence[float], note: str = "") -> Row:
         return Row(PART, series, unit, tuple(values), command, factor, "capacity x", note)
 
@@ -139,6 +150,7 @@ def _rows(factor: float, runs: Sequence[tuple[Result, float | None]], command: s
     rows = [
         row("offered", "requests/s", [result["offered_per_s"] for result in results]),
         row("goodput", "images/s", [result["goodput_per_s"] for result in results]),
+        row("goodput over the peak", "ratio", [r["goodput_per_s"] / peak for r in results]),
     ]
     rows += [
         row(name, "share", [shares(result)[name] for result in results])
