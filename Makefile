@@ -11,6 +11,7 @@ LOADTEST := .venv-loadtest
 TORCH := .venv-torch
 PEERS := .venv-peers
 BATCH := .venv-batch
+BATCH_CHECKS := worker batch
 # Real images for `make batch-test`; drawn ones where the folder is not there.
 PICTURES ?= data/cifar10
 
@@ -136,8 +137,8 @@ $(LOADTEST)/installed: locks/loadtest.txt
 	  --no-build-isolation --no-index -e .
 	@touch $@
 
-batch-test: $(BATCH)/installed ## the Ray Data job on a local Ray: killed, resumed, compared; five minutes
-	$(BATCH)/bin/python -m pytest tests/deploy/batch/check_batch.py --pictures $(PICTURES)
+batch-test: $(BATCH)/installed ## the Ray Data job on a local Ray: killed, resumed, compared; three minutes
+	$(BATCH)/bin/python -m pytest $(BATCH_CHECKS:%=tests/deploy/batch/check_%.py) --pictures $(PICTURES)
 
 # An environment of its own, because Ray is large and nothing else needs it.
 $(BATCH)/installed: locks/batch.txt locks/dev.txt pyproject.toml

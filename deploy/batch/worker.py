@@ -8,7 +8,7 @@ A worker is a plain class, which Ray makes an actor of.
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from deploy.batch.parts import Part, part_name
 from deploy.batch.rows import ImageMissing, errors_in, row_of
 from deploy.batch.table import schema, to_parquet
 from model_store.bucket import Bucket
-from model_store.errors import NotFound
+from model_store.errors import NotFound, StoreError
 from model_store.names import VersionRef
 from model_store.store import ModelStore
 from service.decoders import Decoders
@@ -86,6 +86,7 @@ class Worker:
         if self._output.exists(name):
             return Done(part.number, 0, 0, 0.0)
         rows = self._loop.run(self._rows(part))
+        self._refuse_if_input_left(rows)
         manifest, asked = self._model.manifest, self._asked
         facts = {
             "manifest_sha256": asked.manifest_sha256,
@@ -96,6 +97,15 @@ class Worker:
         # A second one that was computed meanwhile holds the same: the first stays.
         self._output.create(name, to_parquet(rows, columns, facts))
         return Done(part.number, len(rows), errors_in(rows), time.monotonic() - began_s)
+
+    def _refuse_if_input_left(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Tell images that have left from an input that this machine does not see.
+
+        Raises:
+            StoreError: no image of the part is there, nor any other.
+        """
+        if all(row["error_code"] == ImageMissing.code for row in rows) and not self._input.paths():
+            raise StoreError(f"there is nothing beneath {self._input.root} any more")
 
     async def _load(self, settings: Settings, catalog: Catalog, store: str) -> ServedModel:
         stored = Stored(

@@ -10,15 +10,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import dataset, parquet
 
-from deploy.batch.job import JOB_FILE, SUCCESS_FILE, Asked, JobRefused, manifest_sha256
-from deploy.batch.parts import Part, part_name
-from deploy.batch.worker import Worker
+from deploy.batch.job import JOB_FILE, SUCCESS_FILE, manifest_sha256
+from deploy.batch.parts import part_name
 from model_store.bucket import Bucket
-from model_store.errors import Corrupt
-from model_store.manifest import PARAMETERS_FILE
 from model_store.store import ModelStore
 from service.loading import BUILTIN_ROOT
-from service.settings import load_settings
 from tests.deploy.batch.pictures import BAD, write_pictures
 from tests.deploy.batch.runs import Run
 from tests.models import random_checkpoint
@@ -217,81 +213,11 @@ def test_a_bucket_is_embedded(s3: str, job: Run, folder: Path) -> None:
     bad = dict(zip(expected, table["error_code"].to_pylist(), strict=True))
     assert {path: code for path, code in bad.items() if code} == BAD
     with live_server(store=f"{s3}/store", models="tiny", cache_dir=folder / "cache") as server:
-        for row in table.to_pylist()[::9]:
+        answered = [row for row in table.to_pylist() if row["error_code"] is None]
+        for row in answered[::9]:
             image = (folder / "images" / row["path"]).read_bytes()
             answer = server.client.post("/embed", content=image).json()
             np.testing.assert_allclose(row["embedding"], answer["embedding"], atol=1e-5)
-
-
-def asked(store: ModelStore, images: Path, **changes: Any) -> Asked:
-    ref = store.resolve("tiny")
-    settings = load_settings({})
-    facts = {
-        "model": ref.model,
-        "version": ref.version,
-        "manifest_sha256": manifest_sha256(store, ref),
-        "input": str(images),
-        "suffixes": (),
-        "task": "embed",
-        "top_k": None,
-        "normalize": True,
-        "precision": "float32",
-        "decode_scaling": True,
-        "max_image_bytes": settings.max_body_bytes,
-        "max_image_pixels": settings.max_image_pixels,
-        "part_images": 5,
-    }
-    return Asked.model_validate({**facts, **changes})
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ModelStore:
-    store = ModelStore(str(tmp_path / "store"))
-    store.publish("tiny", random_checkpoint())
-    return store
-
-
-def make_worker(asked: Asked, store: ModelStore, output: Path) -> Worker:
-    settings = load_settings({"compile_cache_dir": None, "runtime": "xla", "buckets": "1,4"})
-    return Worker(asked, settings, store=store.root, output=str(output))
-
-
-def test_a_worker_refuses_another_model_of_the_same_name(
-    store: ModelStore, folder: Path, tmp_path: Path
-) -> None:
-    other = asked(store, folder, manifest_sha256="0" * 64)
-    with pytest.raises(JobRefused, match=f"the job was begun with {'0' * 64}"):
-        make_worker(other, store, tmp_path / "out")
-
-
-def test_a_worker_refuses_damaged_parameters(
-    store: ModelStore, folder: Path, tmp_path: Path
-) -> None:
-    wanted = asked(store, folder)
-    file = Path(store.root, "tiny", "1", PARAMETERS_FILE)
-    file.write_bytes(file.read_bytes()[:-1] + b"\1")
-    with pytest.raises(Corrupt, match=PARAMETERS_FILE):
-        make_worker(wanted, store, tmp_path / "out")
-
-
-def test_a_worker_answers_for_what_is_wrong_with_images(
-    store: ModelStore, folder: Path, paths: list[str], tmp_path: Path
-) -> None:
-    good = next(path for path in paths if path not in BAD)
-    size = (folder / "images" / good).stat().st_size
-    bad = next(p for p in paths if (folder / "images" / p).stat().st_size > size)
-    wanted = asked(store, folder / "images", max_image_bytes=size)
-    (tmp_path / "out").mkdir()
-    worker = make_worker(wanted, store, tmp_path / "out")
-    part = Part(3, [good, bad, "left/already.png"])
-    assert worker({"number": part.number, "paths": "\n".join(part.paths)})["errors"] == 2
-    table = parquet.read_table(tmp_path / "out" / part_name(3))
-    assert table["error_code"].to_pylist() == [None, "body_too_large", "image_missing"]
-    embedding, *nothing = table["embedding"].to_pylist()
-    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-6)
-    assert nothing == [None, None]
-    assert worker.compute(part).images == 0  # it is there already
-    worker.close()
 
 
 def test_the_embedded_store_is_the_default(unbroken: Run) -> None:
