@@ -1,7 +1,6 @@
 """Ray: workers as actors, parts as the rows of a data set, and what they say when they are done."""
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import ray
 import ray.data
 from ray.exceptions import RayError
 
+from deploy.batch.failures import reason
 from deploy.batch.job import JobRefused
 from deploy.batch.parts import Part
 from deploy.batch.worker import Done, Worker
@@ -50,12 +50,6 @@ def compute(cluster: Cluster, parts: Sequence[Part], worker: dict[str, Any]) -> 
         for row in done.iter_rows():
             yield Done(**row)
     except RayError as error:
-        raise JobRefused(f"a worker failed: {_reason(str(error))}") from error
+        raise JobRefused(f"a worker failed: {reason(str(error))}") from error
     finally:
         ray.shutdown()
-
-
-def _reason(traceback: str) -> str:
-    """Return the last exception of a worker's traceback, which Ray has logged as a whole."""
-    named = re.findall(r"^(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*: .*", traceback, re.MULTILINE)
-    return str(named[-1] if named else traceback.strip().splitlines()[-1])

@@ -1,6 +1,7 @@
 """The job on a real Ray: killed, resumed, refused, compared (`make batch-test`)."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -167,13 +168,24 @@ def test_another_version_is_refused(job: Run) -> None:
     assert job.parts() == before
 
 
-def test_a_model_that_deviates_computes_nothing(job: Run, folder: Path) -> None:
+def test_failures_of_model_and_storage_make_no_rows(
+    job: Run, folder: Path, paths: list[str]
+) -> None:
+    images = folder / "some"
+    images.mkdir()
+    for i, path in enumerate(paths[:5]):
+        shutil.copy(folder / "images" / path, images / str(i))
+    options = {**job.options, "input": images}
     environment = {**job.environment, "MIXER_GOLDEN_TOLERANCE": "1e-12"}
-    run = Run(folder / "deviating", job.options, environment)
+    run = Run(folder / "failing", options, environment)
     refused = run.finish()
     assert refused.returncode == 1
     assert "batch: a worker failed: service.qualification.GoldenMismatch: " in refused.stderr
     assert "does not reproduce its golden outputs on this hardware" in refused.stderr
+    shutil.rmtree(images)
+    failed = Run(run.output, options, job.environment).finish()
+    assert failed.returncode == 1
+    assert "batch: a worker failed: model_store.errors.NotFound: there is no" in failed.stderr
     assert run.parts() == {}
 
 
