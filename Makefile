@@ -137,7 +137,7 @@ $(LOADTEST)/installed: locks/loadtest.txt
 	  --no-build-isolation --no-index -e .
 	@touch $@
 
-batch-test: $(BATCH)/installed ## the Ray Data job on a local Ray: killed, resumed, compared; three minutes
+batch-test: $(BATCH)/installed ## the Ray Data job on a local Ray: killed, resumed, compared; five minutes
 	$(BATCH)/bin/python -m pytest $(BATCH_CHECKS:%=tests/deploy/batch/check_%.py) --pictures $(PICTURES)
 
 # An environment of its own, because Ray is large and nothing else needs it.
