@@ -10,8 +10,12 @@ DEPLOY_CHECKS := kustomize helm custom_resources rules
 LOADTEST := .venv-loadtest
 TORCH := .venv-torch
 PEERS := .venv-peers
+BATCH := .venv-batch
+BATCH_CHECKS := worker batch
+# Real images for `make batch-test`; drawn ones where the folder is not there.
+PICTURES ?= data/cifar10
 
-.PHONY: help serve check format test image-test deploy-test rolling-test parity bench bench-gpu bench-peers \
+.PHONY: help serve check format test image-test deploy-test rolling-test batch-test parity bench bench-gpu bench-peers \
   bench-train loadtest lock clean
 
 help: ## say what there is
@@ -69,6 +73,8 @@ lock: $(VENV)/dev.installed ## pin the newest allowed versions, with hashes
 	done
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml --extra build --extra loadtest \
 	  --constraints locks/service.txt --output-file locks/loadtest.txt
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml --extra build --extra batch \
+	  --constraints locks/dev.txt --output-file locks/batch.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/parity/requirements.in \
 	  --excludes tests/parity/excluded.in --constraints locks/service.txt --output-file locks/parity.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/deploy/requirements.in --no-deps --output-file locks/deploy.txt
@@ -80,7 +86,7 @@ LOCK_OPTIONS := --quiet --upgrade --universal --python-version 3.11 --fork-strat
   --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 clean: ## remove what the other commands made
-	rm -rf $(VENV) $(PARITY) $(DEPLOY) $(LOADTEST) $(TORCH) $(PEERS) build *.egg-info trainer/*.egg-info \
+	rm -rf $(VENV) $(PARITY) $(DEPLOY) $(LOADTEST) $(TORCH) $(PEERS) $(BATCH) build *.egg-info trainer/*.egg-info \
 	  .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
@@ -129,6 +135,19 @@ $(LOADTEST)/installed: locks/loadtest.txt
 	  -r locks/loadtest.txt
 	$(LOADTEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  --no-build-isolation --no-index -e .
+	@touch $@
+
+batch-test: $(BATCH)/installed ## the Ray Data job on a local Ray: killed, resumed, compared; five minutes
+	$(BATCH)/bin/python -m pytest $(BATCH_CHECKS:%=tests/deploy/batch/check_%.py) --pictures $(PICTURES)
+
+# An environment of its own, because Ray is large and nothing else needs it.
+$(BATCH)/installed: locks/batch.txt locks/dev.txt pyproject.toml
+	@echo "installing the service, Ray and the tests into $(BATCH)"
+	$(PYTHON) -m venv $(BATCH)
+	$(BATCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r locks/dev.txt -r locks/batch.txt
+	$(BATCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --no-index -e .
 	@touch $@
 
 bench-peers: $(PEERS)/installed ## the service and other model servers under the same load; VERSION_DIR=STORE/MODEL/VERSION

@@ -52,6 +52,16 @@ class Bucket:
         with self._one_line_errors(path):
             return bytes(self._objects().get(path).bytes())
 
+    def get_up_to(self, path: str, max_bytes: int) -> bytes | None:
+        """Return an object's content, or None, and nothing is read, where it has more bytes.
+
+        Raises:
+            NotFound: no such object.
+        """
+        with self._one_line_errors(path):
+            found = self._objects().get(path)
+            return bytes(found.bytes()) if found.meta["size"] <= max_bytes else None
+
     def chunks(self, path: str) -> Iterator[bytes]:
         """Read an object's content in requests of `CHUNK_BYTES`, each retried by itself.
 
@@ -78,8 +88,9 @@ class Bucket:
     def paths(self, prefix: str = "") -> list[str]:
         """List every object beneath a folder, sorted; none where there is no such folder."""
         with self._one_line_errors(prefix):
-            found = self._objects().list(prefix or None).collect()
-        return sorted(item["path"] for item in found)
+            # Chunk by chunk: of a million objects the whole records would take a gigabyte.
+            listed = self._objects().list(prefix or None)
+            return sorted(item["path"] for chunk in listed for item in chunk)
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object, in the place of an earlier one."""
@@ -147,11 +158,12 @@ def _write(root: Path, name: str, data: bytes, *, exclusive: bool) -> None:
     """Write a file so that neither a crash nor a power cut can leave half of it under its name.
 
     obstore's own local put does not flush to the disk. The name of the unfinished file is of the
-    form that obstore's listings leave out, as those of its own unfinished files.
+    form that obstore's listings leave out, as those of its own unfinished files; and it begins with
+    a dot, for whoever else reads whole folders.
     """
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}#{secrets.randbits(63)}")
+    unfinished = path.with_name(f".{path.name}#{secrets.randbits(63)}")
     try:
         with unfinished.open("xb") as file:
             file.write(data)

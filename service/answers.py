@@ -35,6 +35,11 @@ def top_k(logits_N: np.ndarray, labels: Sequence[str], k: int) -> list[dict[str,
     ]
 
 
+def unit_length(feature_C: np.ndarray) -> np.ndarray:
+    """Return the feature divided by its Euclidean length; of length 0 as it is."""
+    return feature_C / max(float(np.linalg.norm(feature_C)), 1e-12)
+
+
 def classification(model: Model, outcomes: Sequence[Outcome], k: int, *, many: bool) -> Response:
     """Answer /classify.
 
@@ -60,8 +65,8 @@ def embedding(
     """
 
     def vector(computed: Computed) -> np.ndarray:
-        feature = computed.answer.result.embedding_C
-        return feature / max(float(np.linalg.norm(feature)), 1e-12) if normalize else feature
+        feature_C = computed.answer.result.embedding_C
+        return unit_length(feature_C) if normalize else feature_C
 
     if media_type == JSON:
         bodies = _bodies(outcomes, lambda done: {"embedding": vector(done)}, many=many)

@@ -69,10 +69,10 @@ def test_what_is_missing_is_named(bucket: Bucket) -> None:
 def test_an_unfinished_file_is_not_listed_and_not_left_behind(tmp_path: Path) -> None:
     bucket = Bucket(str(tmp_path))
     bucket.put("m/1/a", b"")
-    (tmp_path / "m/1/b#123").write_bytes(b"half of")
+    (tmp_path / "m/1/.b#123").write_bytes(b"half of")
     assert bucket.paths() == ["m/1/a"]
     assert not bucket.create("m/1/a", b"")
-    assert {path.name for path in (tmp_path / "m/1").iterdir()} == {"a", "b#123"}
+    assert {path.name for path in (tmp_path / "m/1").iterdir()} == {"a", ".b#123"}
 
 
 def test_file_and_folders_are_flushed_to_the_disk(
@@ -121,3 +121,11 @@ def test_a_file_in_the_place_of_the_root_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError):
         Bucket(str(tmp_path / "file")).put("m/1/a", b"")
+
+
+def test_an_object_is_read_up_to_a_size(bucket: Bucket) -> None:
+    bucket.put("m/1/a", b"seven b")
+    assert bucket.get_up_to("m/1/a", 7) == b"seven b"
+    assert bucket.get_up_to("m/1/a", 6) is None
+    with pytest.raises(NotFound):
+        bucket.get_up_to("m/1/b", 7)
