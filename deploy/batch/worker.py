@@ -61,12 +61,13 @@ class Worker:
             self._readers = opened.enter_context(ThreadPoolExecutor(READ_THREADS, "read"))
             decoders = Decoders(settings.decode_threads)
             opened.callback(decoders.close)
+            metrics = Metrics()
             self._pipeline = Pipeline(
-                decoders, Metrics(), settings.max_image_pixels, settings.decode_scaling
+                decoders, metrics, settings.max_image_pixels, settings.decode_scaling
             )
-            catalog = Catalog(settings, self._pipeline.metrics)
+            catalog = Catalog(settings, metrics)
             opened.callback(catalog.device.close)
-            self._model = self._loop.run(self._load(settings, catalog, store))
+            self._model = self._loop.run(self._load(settings, metrics, catalog, store))
             self.close = opened.pop_all().close
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,7 +108,9 @@ class Worker:
         if all(row["error_code"] == ImageMissing.code for row in rows) and not self._input.paths():
             raise StoreError(f"there is nothing beneath {self._input.root} any more")
 
-    async def _load(self, settings: Settings, catalog: Catalog, store: str) -> ServedModel:
+    async def _load(
+        self, settings: Settings, metrics: Metrics, catalog: Catalog, store: str
+    ) -> ServedModel:
         stored = Stored(
             ModelStore(store, cache_dir=settings.cache_dir.expanduser()),
             VersionRef(self._asked.model, self._asked.version),
@@ -118,7 +121,7 @@ class Worker:
                 f"{stored.version} in {store} has a manifest of SHA-256 {found}; the job was begun "
                 f"with {self._asked.manifest_sha256}"
             )
-        with closing(Loader(settings, self._pipeline.metrics, catalog)) as loader:
+        with closing(Loader(settings, metrics, catalog)) as loader:
             return await loader.load(stored)
 
     async def _rows(self, part: Part) -> list[dict[str, Any]]:
