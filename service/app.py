@@ -8,7 +8,6 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,7 +22,6 @@ from service.draining import CloseWhileDraining
 from service.engine import EngineView
 from service.errors import (
     BadRequest,
-    InvalidParameter,
     MethodNotAllowed,
     NoSuchPage,
     ServiceError,
@@ -96,7 +94,6 @@ def furnish(app: FastAPI, engine: EngineView, *routers: APIRouter) -> None:
     app.add_middleware(CloseWhileDraining, health=engine.health)
     app.add_middleware(ObserveMiddleware, metrics=engine.metrics)  # the last added is the outermost
     app.add_exception_handler(ServiceError, _on_service_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid_parameter)
     app.add_exception_handler(HTTPException, _on_http_error)
 
 
@@ -153,24 +150,6 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
     if error.status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
         request.app.state.engine.metrics.rejected.labels(reason=error.code).inc()
     return answers.problem(error, request.state.trace.request_id)
-
-
-async def _on_invalid_parameter(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    name, rule = first["loc"][1], _RULES.get(first["type"], "the value is not allowed")
-    detail = f"{name!s:.80}: {rule.format(**first.get('ctx', {}))}"
-    return await _on_service_error(request, InvalidParameter(detail))
-
-
-# By pydantic's name of the error, whose own words are not for clients.
-_RULES = {
-    "bool_parsing": "must be true or false",
-    "extra_forbidden": "there is no such parameter here",
-    "greater_than_equal": "must be at least {ge}",
-    "int_parsing": "must be a whole number",
-    "less_than_equal": "must be at most {le}",
-}
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

@@ -3,9 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic import BaseModel
+
 from service import errors
 from service.answers import JSON, NPY, PROBLEM, RAW
 from service.errors import ServiceError
+from service.parameters import MAX_TIMEOUT_MS, TIMEOUT_HEADER
 from service.schemas import (
     Classification,
     Classifications,
@@ -152,28 +155,40 @@ def check(failure: str) -> Responses:
     return {200: {"model": Health}, 503: {"model": Health, "description": failure}}
 
 
-def inference(*headers: dict[str, Any]) -> dict[str, Any]:
-    """Return the parts of an operation that takes images: its body, and its headers."""
-    return {"requestBody": _IMAGE_BODY, "parameters": [_header(**each) for each in headers]}
+def inference(query: type[BaseModel], *headers: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts of an operation that takes images: query, headers and body."""
+    schemas = query.model_json_schema()["properties"]
+    parameters = [_parameter(name, "query", **schema) for name, schema in schemas.items()]
+    parameters += [_parameter(where="header", **each) for each in (TIMEOUT, *headers)]
+    return {"requestBody": _IMAGE_BODY, "parameters": parameters}
 
 
-def _header(name: str, description: str) -> dict[str, Any]:
+def _parameter(name: str, where: str, description: str, **schema: Any) -> dict[str, Any]:
     return {
         "name": name,
-        "in": "header",
+        "in": where,
         "required": False,
         "description": description,
-        "schema": {"type": "string"},
+        "schema": schema | {"description": description, "title": schema.get("title", name)},
     }
 
 
+TIMEOUT = {
+    "name": TIMEOUT_HEADER,
+    "description": "The caller's deadline; work that cannot finish by then is not begun.",
+    "type": "integer",
+    "minimum": 1,
+    "maximum": MAX_TIMEOUT_MS,
+}
 REQUEST_ID = {
     "name": "X-Request-ID",
     "description": "Echoed where it is 1 to 128 printable characters, else replaced by a new one.",
+    "type": "string",
 }
 IF_NONE_MATCH = {
     "name": "If-None-Match",
     "description": "Entity tags that the caller has: where one still holds, the answer is 304.",
+    "type": "string",
 }
 
 _IMAGE_BODY: dict[str, Any] = {

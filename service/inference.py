@@ -11,9 +11,10 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.base64_text import decode_base64url
 from service.directory import Model
-from service.errors import BadRequest, DeadlineExceeded, InvalidParameter, ServiceError
+from service.errors import BadRequest, DeadlineExceeded, ServiceError
 from service.intake import Intake, off_loop, read_images
 from service.observe import Trace
+from service.parameters import read_timeout_ms
 from service.parts import Parts, parts_of
 from service.pipeline import Computed, Outcome
 from service.schemas import ModelQuery
@@ -59,17 +60,17 @@ class Inference:
 
 @asynccontextmanager
 async def read_inference(
-    request: Request, query: ModelQuery, timeout_ms: int | None, image: str | None = None
+    request: Request, query: ModelQuery, image: str | None = None
 ) -> AsyncIterator[Inference]:
     """Read a request up to where its images are known; `image` is base64url from the query.
 
     The model stays until the end of the block, whatever else takes its place meanwhile.
 
     Raises:
-        ServiceError: no such model, a parameter given twice, or images that are too many, too
+        ServiceError: no such model, a deadline that is none, or images that are too many, too
             large or missing.
     """
-    _refuse_repeated(request)
+    timeout_ms = read_timeout_ms(request)
     parts = parts_of(request)
     directory = parts.engine.directory
     directory.find(query.model)  # or it is refused before its images come in
@@ -100,12 +101,6 @@ async def _read(request: Request, parts: Parts, url: str | None, image: str | No
         max_images=settings.max_images,
         threads=parts.pipeline.decoders.executor,
     )
-
-
-def _refuse_repeated(request: Request) -> None:
-    names = [name for name, _ in request.query_params.multi_items()]
-    if len(names) > len(set(names)):
-        raise InvalidParameter("A query parameter was given more than once.")
 
 
 def _has_body(request: Request) -> bool:

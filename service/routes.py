@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Security
+from fastapi import APIRouter, Path, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import RedirectResponse, Response
 
@@ -14,6 +14,7 @@ from service.errors import InvalidParameter, ModelNotFound
 from service.inference import Inference, read_inference
 from service.listing import describe
 from service.negotiation import matches, preferred
+from service.parameters import read_query
 from service.parts import engine_of, parts_of
 
 router = APIRouter()  # what needs a key, where keys are configured
@@ -21,18 +22,6 @@ common = APIRouter()  # on every port: the probes, and the way to the documentat
 monitoring = APIRouter()  # on the admin port, where there is one
 
 DEFAULT_TOP_K = 5
-MAX_TIMEOUT_MS = 24 * 3600 * 1000
-
-TimeoutMs = Annotated[
-    int | schemas.Absent,
-    Header(
-        alias="X-Request-Timeout-Ms",
-        ge=1,
-        le=MAX_TIMEOUT_MS,
-        description="The caller's deadline; work that cannot finish by then is not begun.",
-    ),
-]
-
 _BEARER = HTTPBearer(auto_error=False, description="A key of the server's list.")
 _KEY_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key.")
 
@@ -53,15 +42,12 @@ async def require_key(
     "/classify",
     summary="Classify images",
     responses=documentation.CLASSIFY,
-    openapi_extra=documentation.inference(documentation.REQUEST_ID),
+    openapi_extra=documentation.inference(schemas.ClassifyQuery, documentation.REQUEST_ID),
 )
-async def classify(
-    request: Request,
-    query: Annotated[schemas.ClassifyQuery, Query()],
-    timeout_ms: TimeoutMs = None,
-) -> Response:
+async def classify(request: Request) -> Response:
     """Return the most probable classes of each image, highest first."""
-    async with read_inference(request, query, timeout_ms) as inference:
+    query = read_query(schemas.ClassifyQuery, request)
+    async with read_inference(request, query) as inference:
         k = _checked_top_k(query.top_k, inference.model.manifest.architecture.num_classes)
         outcomes = await inference.outcomes()
         many = inference.intake.many
@@ -74,13 +60,14 @@ async def classify(
     "/embed",
     summary="Embed images",
     responses=documentation.EMBED,
-    openapi_extra=documentation.inference(documentation.REQUEST_ID, documentation.IF_NONE_MATCH),
+    openapi_extra=documentation.inference(
+        schemas.EmbedQuery, documentation.REQUEST_ID, documentation.IF_NONE_MATCH
+    ),
 )
-async def post_embed(
-    request: Request, query: Annotated[schemas.EmbedQuery, Query()], timeout_ms: TimeoutMs = None
-) -> Response:
+async def post_embed(request: Request) -> Response:
     """Return the pooled pre-logits feature of each image: JSON, .npy or raw float32 by Accept."""
-    async with read_inference(request, query, timeout_ms) as inference:
+    query = read_query(schemas.EmbedQuery, request)
+    async with read_inference(request, query) as inference:
         return await _embed(inference, query)
 
 
@@ -88,18 +75,17 @@ async def post_embed(
     "/embed",
     summary="Embed one image",
     responses=documentation.EMBED,
-    openapi_extra=documentation.inference(documentation.REQUEST_ID, documentation.IF_NONE_MATCH),
+    openapi_extra=documentation.inference(
+        schemas.GetEmbedQuery, documentation.REQUEST_ID, documentation.IF_NONE_MATCH
+    ),
 )
-async def get_embed(
-    request: Request,
-    query: Annotated[schemas.GetEmbedQuery, Query()],
-    timeout_ms: TimeoutMs = None,
-) -> Response:
+async def get_embed(request: Request) -> Response:
     """Return the feature of the image at `url=`, in `image=` (base64url), or in the body.
 
     A body is a convenience for curl: HTTP gives bodies of GET no meaning, and proxies may drop it.
     """
-    async with read_inference(request, query, timeout_ms, query.image) as inference:
+    query = read_query(schemas.GetEmbedQuery, request)
+    async with read_inference(request, query, query.image) as inference:
         return await _embed(inference, query)
 
 
