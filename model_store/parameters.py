@@ -130,7 +130,8 @@ def _read_data(path: Path, size: int) -> mmap.mmap:
     In pages that were never used: numpy would ask for huge ones, which the kernel may have to
     make room for, at several times the cost of the reading.
     """
-    data = mmap.mmap(-1, max(size, 1))  # an empty one is not allowed
+    # An empty map is not allowed.
+    data = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with path.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
         file.seek(8 + header_bytes)
