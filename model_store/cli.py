@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeAlias, get_args
 
 from model_store.errors import InvalidName, StoreError
-from model_store.exchange import Format, export_parameters, import_checkpoint
 from model_store.fetch import fetch_version
+from model_store.importers import Format
 from model_store.manifest import Manifest
 from model_store.names import VersionRef, parse_reference
 from model_store.store import ModelStore
@@ -217,6 +217,8 @@ def _delete(store: ModelStore, options: Options) -> int:
 
 
 def _import(store: ModelStore, options: Options) -> int:
+    from model_store.exchange import import_checkpoint  # noqa: PLC0415  (loads jax)
+
     given = {"filter": options.filter, "input_range": options.input_range}
     checkpoint = import_checkpoint(
         options.format,
@@ -240,6 +242,8 @@ def _read_labels(path: Path) -> list[str]:
 
 
 def _export(store: ModelStore, options: Options) -> int:
+    from model_store.exchange import export_parameters  # noqa: PLC0415  (loads jax)
+
     folder = store.open(store.resolve(options.reference))
     export_parameters(options.format, folder, options.file)
     return 0

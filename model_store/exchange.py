@@ -14,13 +14,12 @@ from model_store.bucket import CHUNK_BYTES
 from model_store.checkpoint import Checkpoint
 from model_store.contents import measure
 from model_store.errors import WeightsRefused
+from model_store.importers import Format
 from model_store.importers.npz import read_npz, write_npz
 from model_store.importers.timm import read_timm, write_timm
 from model_store.manifest import PARAMETERS_FILE, Provenance
 from model_store.parameters import read_parameters
 from model_store.preprocess import Preprocessing
-
-Format = Literal["npz", "timm"]
 
 _RECORDED_PACKAGES = ("jax", "jaxlib", "flax", "numpy", "pillow", "safetensors")
 

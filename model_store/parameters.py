@@ -3,16 +3,20 @@
 The names are those of the authors' published `.npz` files, and the store uses no others.
 """
 
+import math
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-import ml_dtypes  # noqa: F401  (teaches numpy the type bfloat16)
+import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, safe_open
 
 from model_store.errors import Corrupt, NotFound, ParameterMismatch
 from model_store.variants import MixerConfig
+
+_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 
 
 def parameter_shapes(config: MixerConfig) -> dict[str, tuple[int, ...]]:
@@ -73,22 +77,68 @@ def check_parameters(config: MixerConfig, arrays: Mapping[str, np.ndarray]) -> N
 def read_parameters(path: Path) -> dict[str, np.ndarray]:
     """Read `params.safetensors`: names and arrays, float32 or bfloat16 as stored.
 
-    The file is mapped, so that no more than one copy of the parameters is in memory.
+    Other Python threads run meanwhile, such as an event loop: safetensors, which checks the header
+    here, would hold them up until it has copied the whole file.
 
     Raises:
         NotFound: no such file.
         Corrupt: not a safetensors file, or an array of a type that no parameter has.
     """
     try:
-        arrays: dict[str, np.ndarray] = load_file(path)
+        layout = _layout(path)
+        data = _read_data(path, sum(tensor.bytes for tensor in layout))
     except FileNotFoundError as error:
         msg = f"there is no {path}"
         raise NotFound(msg) from error
-    except (SafetensorError, OSError, AttributeError) as error:
-        # AttributeError is safetensors' answer to a type that numpy lacks, such as an 8-bit float.
+    except (SafetensorError, OSError) as error:
         msg = f"{path}: {error}"
         raise Corrupt(msg) from error
+    arrays, offset = {}, 0
+    for tensor in layout:
+        part = np.frombuffer(data, tensor.dtype, math.prod(tensor.shape), offset)
+        arrays[tensor.name] = part.reshape(tensor.shape)
+        offset += tensor.bytes
     return arrays
+
+
+class _Tensor(NamedTuple):
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def _layout(path: Path) -> list[_Tensor]:
+    """Return a file's tensors in the order of their bytes, which lie without gaps."""
+    layout = []
+    with safe_open(path, framework="np") as file:
+        for name in file.offset_keys():
+            tensor = file.get_slice(name)
+            if (dtype := _DTYPES.get(tensor.get_dtype())) is None:
+                msg = f"{path}: {name} is of type {tensor.get_dtype()}, which no parameter has"
+                raise Corrupt(msg)
+            layout.append(_Tensor(name, np.dtype(dtype), tuple(tensor.get_shape())))
+    return layout
+
+
+def _read_data(path: Path, size: int) -> mmap.mmap:
+    """Return the bytes after the header.
+
+    In pages that were never used: numpy would ask for huge ones, which the kernel may have to
+    make room for, at several times the cost of the reading.
+    """
+    # An empty map is not allowed.
+    data = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with path.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+        file.seek(8 + header_bytes)
+        if file.readinto(data) != size:
+            msg = "it ends within an array"
+            raise OSError(msg)
+    return data
 
 
 def _key_difference(*, expected: set[str], found: set[str]) -> str:

@@ -125,12 +125,16 @@ class ModelStore:
             Corrupt: a file is not as it was published.
             StoreError: the storage does not answer, or the cache cannot be written.
         """
-        if self._bucket.folder is not None:
+        if (folder := self.folder(ref)) is not None:
             self.verify(ref)
-            return self._bucket.folder / ref.folder
+            return folder
         cache_dir = self._cache_dir or Path.home() / ".cache" / "mixer"
         cache = VersionCache(folder_of(self.root, cache_dir), self._bucket)
         return cache.fetch(ref, self.manifest_json(ref))
+
+    def folder(self, ref: VersionRef) -> Path | None:
+        """Return where a local store has the version's files, as they are; None for a remote."""
+        return self._bucket.folder and self._bucket.folder / ref.folder
 
     def verify(self, ref: VersionRef) -> Manifest:
         """Read every file of a version where it is stored and compare it with its digest.

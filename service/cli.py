@@ -1,6 +1,7 @@
 """The command `mixer`: `mixer serve` starts the service, `mixer store` works on the model store."""
 
 import argparse
+import gc
 import logging
 import sys
 from collections.abc import Sequence
@@ -57,12 +58,15 @@ def _serve(options: argparse.Namespace) -> int:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.getLogger("jax").setLevel(logging.WARNING)
     keep_freed_memory()
+    gc.disable()  # what modules are made of lasts: a search for garbage there only takes time
     # Imported late: `mixer store` and `--help` need no web server.
     import uvloop  # noqa: PLC0415
 
     from service.frontends.supervisor import Supervisor, frontends_of  # noqa: PLC0415
     from service.server import serve  # noqa: PLC0415
 
+    gc.freeze()
+    gc.enable()
     accelerator = settings.runtime != "openvino" and has_accelerator()
     frontends = frontends_of(settings, available_cores(), accelerator=accelerator)
     if frontends > 1:

@@ -1,13 +1,14 @@
 """How a reference becomes a model that may serve: find, read, compile, warm up, and check.
 
 All of it runs beside what is served already: files and compilation on a thread of their own, and
-on the device thread one call at a time, as if each were a batch.
+on the device thread one call at a time, as if each were a batch. The digests are compared on one
+more thread meanwhile.
 """
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
@@ -59,6 +60,7 @@ class Loader:
         self._compiling = Compiling(on_compilation, self._cache.folder)
         self._thread_id: int | None = None
         self._thread = ThreadPoolExecutor(1, "load", initializer=self._remember_thread)
+        self._verifier = ThreadPoolExecutor(1, "verify")
         self._embedded = ModelStore(str(BUILTIN_ROOT))
 
     async def locate(self, reference: str, served: Stored | None) -> Stored:
@@ -87,7 +89,20 @@ class Loader:
             StoreError: a file is not as it was published, or the store could not be read.
             GoldenMismatch: no runtime reproduces the golden outputs.
         """
-        folder, manifest = await self._call(partial(_read, stored))
+        opening = asyncio.get_running_loop().run_in_executor(
+            self._verifier, partial(stored.store.open, stored.version)
+        )
+        try:
+            model = await self._load(stored, opening)
+        except Exception:
+            await opening  # a damaged file explains it better
+            raise
+        await opening  # until every byte is as published nothing serves
+        return model
+
+    async def _load(self, stored: Stored, opening: Awaitable[Path]) -> ServedModel:
+        folder = stored.store.folder(stored.version) or await opening
+        manifest = await self._call(partial(stored.store.manifest, stored.version))
         network = await self._call(partial(self._network, stored, folder, manifest))
         qualifier = Qualifier(
             partial(make_program, network=network, compiling=self._compiling),
@@ -98,7 +113,7 @@ class Loader:
             self._call,
         )
         qualified = await self._qualify(
-            stored.version, qualifier, self._plan_key(manifest, network)
+            stored.version, qualifier, self._plan_key(manifest, network), opening
         )
         runner = Runner(
             qualified.program,
@@ -119,8 +134,9 @@ class Loader:
         return threading.get_ident() == self._thread_id
 
     def close(self) -> None:
-        """End the thread without waiting for what it is doing."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the threads without waiting for what they are doing."""
+        for thread in (self._thread, self._verifier):
+            thread.shutdown(wait=False, cancel_futures=True)
 
     async def _call(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
@@ -154,13 +170,17 @@ class Loader:
 
         return observe
 
-    async def _qualify(self, version: VersionRef, qualifier: Qualifier, key: str) -> Qualified:
+    async def _qualify(
+        self, version: VersionRef, qualifier: Qualifier, key: str, opening: Awaitable[Path]
+    ) -> Qualified:
         """Qualify by the plan that an earlier start left, else anew, and then leave a plan."""
         if (plan := await self._call(partial(self._cache.recall, key))) is not None:
             try:
                 return await qualifier.by_plan(plan)
             except Exception:
+                await opening
                 log.exception("%s: the plan of an earlier start fails: measuring anew", version)
+        await opening  # what a damaged file gives is not worth the measuring
         allowed = await self._call(partial(runtimes, self._settings.runtime))
         qualified = await qualifier.best_of(allowed)
         await self._call(partial(self._cache.remember, key, qualified.plan))
@@ -211,7 +231,3 @@ def public_reason(error: Exception) -> str:
         return str(error)
     known = (reason for kind, reason in reasons.items() if isinstance(error, kind))
     return next(known, "it could not be loaded; the log says why")
-
-
-def _read(stored: Stored) -> tuple[Path, Manifest]:
-    return stored.store.open(stored.version), stored.store.manifest(stored.version)

@@ -1,1 +1,5 @@
 """Readers (and writers) of the weight files that other projects publish."""
+
+from typing import Literal
+
+Format = Literal["npz", "timm"]

@@ -7,7 +7,8 @@ import pytest
 import safetensors.numpy
 
 from model_store.errors import InvalidManifest, WeightsRefused
-from model_store.exchange import Format, export_parameters, import_checkpoint
+from model_store.exchange import export_parameters, import_checkpoint
+from model_store.importers import Format
 from model_store.importers.imported import ImportedWeights
 from model_store.importers.npz import read_npz, write_npz
 from model_store.importers.timm import read_timm, write_timm

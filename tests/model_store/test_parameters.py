@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from model_store.errors import ParameterMismatch
-from model_store.parameters import check_parameters, parameter_shapes
+from model_store.errors import Corrupt, ParameterMismatch
+from model_store.parameters import check_parameters, parameter_shapes, read_parameters
 from model_store.variants import VARIANTS, variant_config
 from tests.model_store.tiny import TINY, random_arrays
 
@@ -91,3 +94,29 @@ def test_values_that_are_no_numbers_are_refused(value: float, dtype: np.dtype) -
     arrays["stem/bias"] = arrays["stem/bias"].astype(dtype)
     with pytest.raises(ParameterMismatch, match="stem/bias holds NaN or infinite values"):
         check_parameters(TINY, arrays)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, np.float16, np.float32, np.float64])
+def test_what_safetensors_wrote_is_read(tmp_path: Path, dtype: type) -> None:
+    rng = np.random.default_rng(3)
+    shapes = {"z": (5, 2, 3), "a": (7,), "m": (1, 4), "single": ()}
+    written: dict[str, np.ndarray] = {
+        name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()
+    }
+    save_file(written, tmp_path / "file")
+    found = read_parameters(tmp_path / "file")
+    assert found.keys() == written.keys()
+    for name, array in written.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_file_may_hold_nothing(tmp_path: Path) -> None:
+    save_file({}, tmp_path / "file")
+    assert read_parameters(tmp_path / "file") == {}
+
+
+def test_a_type_that_no_parameter_has_is_named(tmp_path: Path) -> None:
+    save_file({"counts": np.arange(3, dtype=np.int16)}, tmp_path / "file")
+    with pytest.raises(Corrupt, match="counts is of type I16, which no parameter has"):
+        read_parameters(tmp_path / "file")

@@ -26,6 +26,13 @@ def test_a_published_version_is_a_folder_of_files(store: ModelStore) -> None:
     assert (folder / "manifest.json").read_bytes() == version(b"weights").manifest.to_json()
 
 
+def test_a_local_store_is_read_where_it_lies(tmp_path: Path) -> None:
+    local = ModelStore(str(tmp_path))
+    ref = local.publish("m", version())
+    assert local.folder(ref) == local.open(ref) == tmp_path / "m/1"
+    assert ModelStore("s3://models").folder(ref) is None
+
+
 def test_versions_are_numbered_and_never_change(store: ModelStore) -> None:
     refs = [store.publish("m", version(text)) for text in (b"one", b"two", b"one")]
     assert [ref.version for ref in refs] == [1, 2, 3]

@@ -1,5 +1,6 @@
 """The loader: what may serve, what is refused and why, and on which threads it works."""
 
+import asyncio
 import json
 import threading
 from pathlib import Path
@@ -7,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_store.store import ModelStore
+from model_store.errors import Corrupt
+from model_store.store import ModelStore, VersionRef
+from service.compile_cache import Plan
+from service.qualification import Qualified, Qualifier
 from service.runtimes.xla import XlaProgram
-from tests.service.watching import loaded, misremembered, version
+from tests.service.watching import TIMEOUT_S, loaded, misremembered, run, version, watching
 
 
 @pytest.fixture
@@ -26,6 +30,49 @@ def test_a_version_with_a_changed_byte_is_refused(store: ModelStore) -> None:
     parameters.write_bytes(content)
     catalog = loaded(store, "one")
     assert catalog.missing == {"one": "a file's size or digest is not as it was published"}
+
+
+@pytest.mark.parametrize("name", ["params.safetensors", "golden/0.png"])
+def test_a_missing_file_is_damage_too(store: ModelStore, name: str) -> None:
+    manifest = store.manifest(VersionRef("one", 1))
+    assert name in manifest.files
+    (Path(store.root) / "one/1" / name).unlink()
+    catalog = loaded(store, "one")
+    assert catalog.missing == {"one": "a file's size or digest is not as it was published"}
+
+
+def test_nothing_serves_until_every_byte_is_checked(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a plan the model is compiled and run while the digests are still being compared."""
+    loaded(store, "one", compile_cache_dir=tmp_path)
+    may_end, by_plan = threading.Event(), Qualifier.by_plan
+
+    def slow_open(*_: object) -> Path:
+        assert may_end.wait(TIMEOUT_S)
+        raise Corrupt("one@1: the last byte")
+
+    async def main() -> None:
+        qualified = asyncio.Event()
+
+        async def by_plan_and_tell(qualifier: Qualifier, plan: Plan) -> Qualified:
+            found = await by_plan(qualifier, plan)
+            qualified.set()
+            return found
+
+        async def end_when_qualified() -> None:
+            await qualified.wait()
+            may_end.set()
+
+        monkeypatch.setattr(ModelStore, "open", slow_open)
+        monkeypatch.setattr(Qualifier, "by_plan", by_plan_and_tell)
+        ending = asyncio.create_task(end_when_qualified())
+        async with watching(store, "one", compile_cache_dir=tmp_path) as watched:
+            await ending
+            assert not watched.catalog.served
+            assert "digest" in watched.catalog.missing["one"]
+
+    run(main())
 
 
 def test_a_changed_manifest_is_refused(store: ModelStore) -> None:
