@@ -6,7 +6,6 @@ skipped, and the reason printed.
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,6 +17,7 @@ import yaml
 from model_store.manifest import Manifest
 from tests.deploy.buildah import REPOSITORY, Buildah, what_is_missing
 from tests.deploy.container import Container, first_process
+from tests.deploy.folders import installed, size_mib, written
 from tests.deploy.serving import curl, free_port, one_start, read_until_ready
 
 MISSING = what_is_missing()
@@ -83,7 +83,11 @@ def test_the_service_serves_as_nobody_from_a_read_only_root(service: Container) 
 
 
 def test_the_embedded_model_needs_no_writable_folder(service: Container) -> None:
-    one_start(replace(service, writable=()), {})
+    without = replace(service, writable=())
+    _, log = one_start(without, {})
+    assert "the compile cache cannot be written" in log
+    _, log = one_start(without, {"MIXER_COMPILE_CACHE_DIR": ""})
+    assert "Read-only" not in log
 
 
 def test_what_one_start_compiled_another_reads_that_may_not_write(
@@ -99,6 +103,7 @@ def test_what_one_start_compiled_another_reads_that_may_not_write(
         mounted = replace(service, writable=("/tmp",), mounts=(f"{tmp_path}:{inside}:{mode}",))
         measured, log = one_start(mounted, settings)
         assert "WARNING" not in log
+        assert "Read-only" not in log
         return measured
 
     compiled = buckets("rw"), written(tmp_path)
@@ -124,6 +129,7 @@ def test_the_root_is_read_only_and_the_volumes_are_not(service: Container) -> No
 def test_the_service_image_holds_the_service_alone(service: Container) -> None:
     packages = installed(service.root)
     assert "mixer_serve" in packages
+    assert service.config.labels["org.opencontainers.image.title"] == "mixer-serve"
     assert not packages & set(TRAINERS_OWN + BUILDERS_OWN)
     assert_nothing_of_the_build_is_left(service.root)
 
@@ -191,12 +197,6 @@ def test_the_sizes_are_told(service: Container, trainer: Container, loadtest: Co
         assert packages < whole
 
 
-def written(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Return the size and the time of change of every file."""
-    found = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
-    return {path: (each.st_size, each.st_mtime_ns) for path, each in found.items()}
-
-
 def replaced(text: str, parts: dict[str, str]) -> str:
     """Replace parts that must each be there once or more."""
     for part, other in parts.items():
@@ -233,18 +233,3 @@ def assert_nothing_of_the_build_is_left(root: Path) -> None:
     assert not (root / "etc/pip.conf").exists()
     assert not list(root.glob("root/.cache*")), "pip's cache"
     assert not [tool for tool in COMPILERS if (root / "usr/bin" / tool).exists()]
-
-
-def installed(root: Path) -> set[str]:
-    found = (root / "opt/mixer/lib").glob("python3*/site-packages/*.dist-info")
-    return {folder.name.partition("-")[0].lower() for folder in found}
-
-
-def size_mib(folder: Path) -> int:
-    told = subprocess.run(
-        ["du", "--summarize", "--one-file-system", "--block-size=1M", str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return int(told.stdout.split()[0])

@@ -20,7 +20,6 @@ def one_start(service: Container, settings: dict[str, str]) -> tuple[object, str
         os.kill(first_process(unshare), signal.SIGTERM)
         log += unshare.stdout.read()
     assert unshare.returncode == 0, log
-    assert "Read-only" not in log
     return [version["buckets"] for version in model["versions"]], log
 
 
