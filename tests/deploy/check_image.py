@@ -178,11 +178,11 @@ def test_the_load_tests_pods_judge_a_service(service: Container, loadtest: Conta
     working = [*worker["command"], *worker["args"][:-1], find]
     with ExitStack() as ending:
         unshare = ending.enter_context(service.start({"MIXER_PORT": str(port)}))
-        ending.callback(unshare.terminate)
+        ending.callback(unshare.kill)
         assert unshare.stdout
         read_until_ready(unshare.stdout)
         for _ in range(2):
-            ending.callback(ending.enter_context(loadtest.start({}, working)).terminate)
+            ending.callback(ending.enter_context(loadtest.start({}, working)).kill)
         code, output = loadtest.run([*master["command"], script], {})
     print(output)
     assert "objectives met" in output
