@@ -1,5 +1,6 @@
 # The service's image (the last stage, hence the default) and the trainer's (--target trainer), for
-# the accelerator in ACCELERATOR: cpu, cuda or tpu. docs/container.md tells how to build and run them.
+# the accelerator in ACCELERATOR: cpu, cuda or tpu; and what puts load on a service from many pods
+# (--target loadtest). docs/container.md tells how to build and run them.
 
 # Another place to pull from, or a digest, goes in here from outside.
 ARG BASE=python:3.11-slim-bookworm
@@ -56,6 +57,32 @@ RUN python -m pip --python /opt/mixer/bin/python install --no-cache-dir --no-com
       --no-deps --no-build-isolation --no-index . ./trainer \
  && python -m pip --python /opt/mixer/bin/python uninstall --yes setuptools \
  && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/mixer/lib
+
+FROM ${BASE} AS loadtest-packages
+WORKDIR /build
+RUN python -m venv --without-pip /opt/mixer
+COPY locks/locust.txt locks/
+RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
+    python -m pip --python /opt/mixer/bin/python install --no-cache-dir --no-compile \
+      --require-hashes --only-binary :all: -r locks/locust.txt \
+ && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/mixer/lib
+
+FROM base AS loadtest
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mixer-loadtest" \
+      org.opencontainers.image.description="Locust users of mixer-serve, and the verdict on their answers" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=loadtest-packages /opt/mixer /opt/mixer
+COPY loadtest /loadtest/loadtest
+ENV PYTHONPATH=/loadtest
+WORKDIR /loadtest
+USER 65532:65532
+# A load test ends; it is not probed.
+HEALTHCHECK NONE
+ENTRYPOINT ["locust"]
+CMD ["--locustfile", "loadtest/locustfile.py", "--help"]
 
 FROM base AS trainer
 ARG VERSION=0.1.0

@@ -75,6 +75,8 @@ lock: $(VENV)/dev.installed ## pin the newest allowed versions, with hashes
 	  --constraints locks/service.txt --output-file locks/loadtest.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) pyproject.toml --extra build --extra batch \
 	  --constraints locks/dev.txt --output-file locks/batch.txt
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --group locust \
+	  --constraints locks/loadtest.txt --output-file locks/locust.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/parity/requirements.in \
 	  --excludes tests/parity/excluded.in --constraints locks/service.txt --output-file locks/parity.txt
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) tests/deploy/requirements.in --no-deps --output-file locks/deploy.txt

@@ -34,7 +34,7 @@ from service.metrics import Metrics
 from service.models import Catalog, ServedModel, Stored
 from service.qualification import Golden, GoldenMismatch, Qualified, Qualifier, Sizes
 from service.runner import Runner
-from service.runtimes.selection import Compiling, Network, make_program, runtimes
+from service.runtimes.selection import Compiling, Network, accelerator, make_program, runtimes
 from service.settings import Settings
 
 log = logging.getLogger("mixer.models")
@@ -112,9 +112,8 @@ class Loader:
             self._catalog.device,
             self._call,
         )
-        qualified = await self._qualify(
-            stored.version, qualifier, self._plan_key(manifest, network), opening
-        )
+        key = await self._call(partial(self._plan_key, manifest, network))
+        qualified = await self._qualify(stored.version, qualifier, key, opening)
         runner = Runner(
             qualified.program,
             self._catalog.device,
@@ -202,11 +201,13 @@ class Loader:
         return Golden(version, pixels, manifest.golden, tolerance)
 
     def _plan_key(self, manifest: Manifest, network: Network) -> str:
+        runtime = self._settings.runtime
         return key_of(
+            accelerator="" if runtime == "openvino" else accelerator(),
             parameters=manifest.files[PARAMETERS_FILE].sha256,
             architecture=manifest.architecture.model_dump(mode="json"),
             precision=network.precision,
-            runtime=self._settings.runtime,
+            runtime=runtime,
             buckets=self._settings.buckets,
             max_batch_images=self._settings.max_batch_images,
         )

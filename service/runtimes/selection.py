@@ -43,7 +43,7 @@ def runtimes(setting: RuntimeSetting) -> tuple[Runtime, ...]:
     """
     if setting != "auto":
         return (setting,)
-    if not openvino.is_available() or _has_accelerator():
+    if not openvino.is_available() or accelerator():
         return ("xla",)
     return ("openvino", "xla")
 
@@ -69,10 +69,16 @@ def make_program(runtime: Runtime, network: Network, compiling: Compiling) -> Pr
     return xla.XlaProgram(*parts, precision=network.precision)
 
 
-def _has_accelerator() -> bool:
+def accelerator() -> str:
+    """Return how many accelerators of which kind jax finds, or nothing where there are CPUs alone.
+
+    Raises:
+        RuntimeError: JAX_PLATFORMS names a platform that is not there.
+    """
     plugins = find_spec("libtpu"), find_spec("jax_plugins"), *entry_points(group="jax_plugins")
     if not any(plugins):
-        return False
+        return ""
     import jax  # noqa: PLC0415
 
-    return jax.default_backend() != "cpu"
+    devices = jax.local_devices()
+    return "" if devices[0].platform == "cpu" else f"{len(devices)} {devices[0].device_kind}"

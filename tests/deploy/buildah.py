@@ -28,6 +28,7 @@ class ImageConfig:
     """What an image says about how it is run."""
 
     user: str
+    folder: str
     command: tuple[str, ...]
     environment: dict[str, str]
     volumes: tuple[str, ...]
@@ -70,6 +71,7 @@ class Buildah:
         said = json.loads(self._run("inspect", "--type", "image", image))["Docker"]["config"]
         return ImageConfig(
             user=said["User"],
+            folder=said.get("WorkingDir") or "/",
             command=(*said["Entrypoint"], *said["Cmd"]),
             environment=dict(entry.split("=", 1) for entry in said["Env"]),
             volumes=tuple(said.get("Volumes") or ()),

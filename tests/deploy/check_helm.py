@@ -152,6 +152,14 @@ def test_every_option_at_once_is_valid(minor: str) -> None:
     assert rendered["ServiceAccount", "mixer"]["metadata"]["annotations"]
 
 
+@pytest.mark.parametrize("overlay", ["gpu", "tpu"])
+def test_another_runtime_takes_the_place_of_the_accelerators(overlay: str) -> None:
+    rendered = render(values_of(overlay) | {"settings": {"MIXER_RUNTIME": "auto"}})
+    (serving,) = rendered["Deployment", "mixer"]["spec"]["template"]["spec"]["containers"]
+    given = [each["value"] for each in serving["env"] if each["name"] == "MIXER_RUNTIME"]
+    assert given == ["auto"]
+
+
 def test_the_smallest_install_serves_the_embedded_model() -> None:
     rendered = render({})
     pod = rendered["Deployment", "mixer"]["spec"]["template"]["spec"]

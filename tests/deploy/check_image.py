@@ -4,25 +4,26 @@ Needs root, buildah, debootstrap, and an index for pip; where a tool is missing 
 skipped, and the reason printed.
 """
 
-import json
 import os
 import signal
-import socket
-import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
 
 import pytest
+import yaml
 
 from model_store.manifest import Manifest
 from tests.deploy.buildah import REPOSITORY, Buildah, what_is_missing
 from tests.deploy.container import Container, first_process
+from tests.deploy.folders import installed, size_mib, written
+from tests.deploy.serving import curl, free_port, one_start, read_until_ready
 
 MISSING = what_is_missing()
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"no image can be built: {MISSING}")
 
+LOCUST = REPOSITORY / "deploy/loadtest/locust.yaml"
 GOLDEN_VERSION = REPOSITORY / "model_store/builtin/cifar10-mixer/2"
 TRAINERS_OWN = ("grain", "tyro", "matplotlib", "tensorboardx", "trainer")
 BUILDERS_OWN = ("setuptools", "pip", "pytest", "mypy")
@@ -44,6 +45,11 @@ def buildah() -> Iterator[Buildah]:
 @pytest.fixture(scope="module")
 def service(buildah: Buildah) -> Container:
     return container(buildah, "service")
+
+
+@pytest.fixture(scope="module")
+def loadtest(buildah: Buildah) -> Container:
+    return container(buildah, "loadtest")
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +83,32 @@ def test_the_service_serves_as_nobody_from_a_read_only_root(service: Container) 
 
 
 def test_the_embedded_model_needs_no_writable_folder(service: Container) -> None:
-    with replace(service, writable=()).start({"MIXER_PORT": str(free_port())}) as unshare:
-        assert unshare.stdout
-        log = read_until_ready(unshare.stdout)
-        os.kill(first_process(unshare), signal.SIGTERM)
-        log += unshare.stdout.read()
-    assert unshare.returncode == 0, log
+    without = replace(service, writable=())
+    _, log = one_start(without, {})
+    assert "the compile cache cannot be written" in log
+    _, log = one_start(without, {"MIXER_COMPILE_CACHE_DIR": ""})
     assert "Read-only" not in log
+
+
+def test_what_one_start_compiled_another_reads_that_may_not_write(
+    service: Container, tmp_path: Path
+) -> None:
+    """As the Job and the servers of `deploy/components/compile-cache` share their volume."""
+    user, group = map(int, service.config.user.split(":"))
+    os.chown(tmp_path, user, group)
+    inside = service.config.volumes[0]
+    settings = {"MIXER_COMPILE_CACHE_DIR": inside, "MIXER_RUNTIME": "xla", "MIXER_BUCKETS": "1,3"}
+
+    def buckets(mode: str) -> object:
+        mounted = replace(service, writable=("/tmp",), mounts=(f"{tmp_path}:{inside}:{mode}",))
+        measured, log = one_start(mounted, settings)
+        assert "WARNING" not in log
+        assert "Read-only" not in log
+        return measured
+
+    compiled = buckets("rw"), written(tmp_path)
+    assert {"plans", "xla"} <= {part for path in compiled[1] for part in path.parts}
+    assert (buckets("ro"), written(tmp_path)) == compiled
 
 
 def test_the_healthcheck_fails_without_a_service(service: Container) -> None:
@@ -104,6 +129,7 @@ def test_the_root_is_read_only_and_the_volumes_are_not(service: Container) -> No
 def test_the_service_image_holds_the_service_alone(service: Container) -> None:
     packages = installed(service.root)
     assert "mixer_serve" in packages
+    assert service.config.labels["org.opencontainers.image.title"] == "mixer-serve"
     assert not packages & set(TRAINERS_OWN + BUILDERS_OWN)
     assert_nothing_of_the_build_is_left(service.root)
 
@@ -130,11 +156,53 @@ def test_the_trainer_finds_its_recipes(trainer: Container) -> None:
     assert "cifar10" in output
 
 
-def test_the_sizes_are_told(service: Container, trainer: Container) -> None:
-    for name, root in {"service": service.root, "trainer": trainer.root}.items():
+def test_the_load_tests_pods_judge_a_service(service: Container, loadtest: Container) -> None:
+    """The manifest's own commands, for half a minute, with what a cluster gives replaced."""
+    assert_nothing_of_the_build_is_left(loadtest.root)
+    master, worker = (
+        each["spec"]["template"]["spec"]["containers"][0]
+        for each in yaml.safe_load_all(LOCUST.read_text())
+        if each["kind"] == "Job"
+    )
+    port = free_port()
+    script = replaced(
+        master["args"][0],
+        {
+            "//mixer ": f"//127.0.0.1:{port} ",
+            "--users 40": "--users 10",
+            "--run-time 10m": "--run-time 30s",
+            "/results/": "/tmp/",
+        },
+    )
+    find = replaced(worker["args"][-1], {"mixer-loadtest-master": "127.0.0.1"})
+    working = [*worker["command"], *worker["args"][:-1], find]
+    with ExitStack() as ending:
+        unshare = ending.enter_context(service.start({"MIXER_PORT": str(port)}))
+        ending.callback(unshare.kill)
+        assert unshare.stdout
+        read_until_ready(unshare.stdout)
+        for _ in range(2):
+            ending.callback(ending.enter_context(loadtest.start({}, working)).kill)
+        code, output = loadtest.run([*master["command"], script], {})
+    print(output)
+    assert "objectives met" in output
+    assert code in (0, 1), "no verdict; whether this machine meets the objectives is not asked"
+
+
+def test_the_sizes_are_told(service: Container, trainer: Container, loadtest: Container) -> None:
+    images = {"service": service, "trainer": trainer, "loadtest": loadtest}
+    for name, root in {name: image.root for name, image in images.items()}.items():
         whole, packages = size_mib(root), size_mib(root / "opt/mixer")
         print(f"\n{name}: {whole} MiB, of which the packages are {packages} MiB")
         assert packages < whole
+
+
+def replaced(text: str, parts: dict[str, str]) -> str:
+    """Replace parts that must each be there once or more."""
+    for part, other in parts.items():
+        assert part in text
+        text = text.replace(part, other)
+    return text
 
 
 def assert_unprivileged(process: int, uid: int) -> None:
@@ -165,42 +233,3 @@ def assert_nothing_of_the_build_is_left(root: Path) -> None:
     assert not (root / "etc/pip.conf").exists()
     assert not list(root.glob("root/.cache*")), "pip's cache"
     assert not [tool for tool in COMPILERS if (root / "usr/bin" / tool).exists()]
-
-
-def installed(root: Path) -> set[str]:
-    found = (root / "opt/mixer/lib").glob("python3*/site-packages/*.dist-info")
-    return {folder.name.partition("-")[0].lower() for folder in found}
-
-
-def size_mib(folder: Path) -> int:
-    told = subprocess.run(
-        ["du", "--summarize", "--one-file-system", "--block-size=1M", str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return int(told.stdout.split()[0])
-
-
-def read_until_ready(output: IO[str]) -> str:
-    log = ""
-    for line in output:
-        log += line
-        if "ready: open" in line:
-            return log
-    raise AssertionError(log)
-
-
-def curl(*arguments: str) -> dict[str, Any]:
-    command = ["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    answer = json.loads(done.stdout)
-    assert isinstance(answer, dict)
-    return answer
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

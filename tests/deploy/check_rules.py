@@ -14,7 +14,7 @@ import yaml
 from model_store.store import ModelStore
 from tests.contract.holding import eventually
 from tests.contract.pictures import encoded, picture
-from tests.deploy.queries import MONITORING, queries
+from tests.deploy.queries import MONITORING, queries, scaling_queries
 from tests.models import random_checkpoint
 from tests.service.live import live_server
 
@@ -54,6 +54,17 @@ def test_every_alert_is_made_to_fire_by_a_test() -> None:
         if case["exp_alerts"]
     }
     assert fired == alerts
+
+
+@pytest.mark.parametrize("case", ["idle", "starts anew"])
+def test_what_autoscalers_ask_is_tested_word_for_word(case: str) -> None:
+    (found,) = (
+        [expectation["expr"] for expectation in test["promql_expr_test"]]
+        for test in yaml.safe_load(TESTS.read_text())["tests"]
+        if test["name"].startswith("autoscalers' own queries") and case in test["name"]
+    )
+    for place, query_asked in scaling_queries():
+        assert any(expression.startswith(query_asked) for expression in found), place
 
 
 @pytest.fixture(scope="module")

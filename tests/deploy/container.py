@@ -1,8 +1,8 @@
 """A process in an image's root file system, as an engine would start it, without an engine.
 
 Its own mounts and process numbers (so it is process 1), the root read-only but for the empty
-folders in `writable`, the image's user and environment, no capabilities and no way to get any.
-The network is the machine's.
+folders in `writable` and the mounts, the image's user, folder and environment, no capabilities and
+no way to get any. The network is the machine's.
 """
 
 import subprocess
@@ -12,30 +12,40 @@ from pathlib import Path
 
 from tests.deploy.buildah import ImageConfig
 
-# Arguments: root, user, group, writable folders (separated by spaces), then the command.
+# Arguments: root, user, group, the image's folder, writable folders and mounts (each separated by
+# spaces), then the command.
 ENTER = """
 set -e
-root=$1 user=$2 group=$3 writable=$4
-shift 4
+root=$1 user=$2 group=$3 folder=$4 writable=$5 mounts=$6
+shift 6
 mount --bind "$root" "$root"
 mount --options remount,bind,ro "$root"
-for folder in $writable; do
-  mount --types tmpfs --options "uid=$user,gid=$group" tmpfs "$root$folder"
+for each in $writable; do
+  mount --types tmpfs --options "uid=$user,gid=$group" tmpfs "$root$each"
+done
+for each in $mounts; do
+  inside=${each#*:}
+  mount --bind "${each%%:*}" "$root${inside%:*}"
+  mount --options "remount,bind,${inside#*:}" "$root${inside%:*}"
 done
 mount --types proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
-exec chroot "$root" setpriv --reuid="$user" --regid="$group" --clear-groups --no-new-privs \
-  --bounding-set=-all --inh-caps=-all "$@"
+exec chroot "$root" env --chdir="$folder" setpriv --reuid="$user" --regid="$group" \
+  --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
 """
 
 
 @dataclass(frozen=True)
 class Container:
-    """An image's files and configuration, and what is writable when it runs."""
+    """An image's files and configuration, and what is writable when it runs.
+
+    A mount is `FOLDER:INSIDE:ro` or `FOLDER:INSIDE:rw`; INSIDE is a folder of the image.
+    """
 
     root: Path
     config: ImageConfig
     writable: tuple[str, ...]
+    mounts: tuple[str, ...] = ()
 
     def start(
         self, environment: Mapping[str, str], command: Sequence[str] = ()
@@ -47,7 +57,8 @@ class Container:
             [
                 *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
                 *("sh", "-c", ENTER, "enter"),
-                *(str(self.root), user, group, " ".join(self.writable)),
+                *(str(self.root), user, group, self.config.folder),
+                *(" ".join(self.writable), " ".join(self.mounts)),
                 *("env", "-i", *(f"{name}={value}" for name, value in variables.items())),
                 *(command or self.config.command),
             ],

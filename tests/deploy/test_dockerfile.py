@@ -12,7 +12,7 @@ import pytest
 from tests.deploy.buildah import BASE, REPOSITORY
 
 TEXT = (REPOSITORY / "Dockerfile").read_text()
-FINAL_STAGES = ("service", "trainer")
+FINAL_STAGES = ("service", "trainer", "loadtest")
 LABELS = ("title", "description", "version", "revision")
 
 Stage = list[tuple[str, str]]
@@ -97,26 +97,31 @@ def test_labels_tell_title_version_and_revision(stage: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "project"), [("service", "pyproject.toml"), ("trainer", "trainer/pyproject.toml")]
+    ("stage", "project"),
+    [
+        ("service", "pyproject.toml"),
+        ("trainer", "trainer/pyproject.toml"),
+        ("loadtest", "pyproject.toml"),
+    ],
 )
 def test_the_version_is_the_projects(stage: str, project: str) -> None:
     version = tomllib.loads((REPOSITORY / project).read_text())["project"]["version"]
     assert f"VERSION={version}" in values(stage, "ARG")
 
 
-def test_the_service_is_probed_and_the_trainer_is_not() -> None:
+def test_the_service_is_probed_and_what_ends_by_itself_is_not() -> None:
     (probe,) = values("service", "HEALTHCHECK")
     command = json.loads(probe.partition(" CMD ")[2])
     assert command[:2] == ["python", "-c"]
     compile(command[2], "HEALTHCHECK", "exec")
     assert "/livez" in command[2]
-    assert values("trainer", "HEALTHCHECK") == ["NONE"]
+    assert values("trainer", "HEALTHCHECK") == values("loadtest", "HEALTHCHECK") == ["NONE"]
 
 
 def test_pip_installs_hashed_locks_or_the_project_itself_and_leaves_no_cache() -> None:
     runs = [arguments for stage in STAGES for arguments in values(stage, "RUN")]
     installs = re.findall(r"pip [^&]*? install ([^&]*)", " && ".join(runs))
-    assert len(installs) == 4
+    assert len(installs) == 5
     for arguments in installs:
         assert "--no-cache-dir" in arguments
         assert ("--require-hashes" in arguments) != ("--no-index" in arguments)

@@ -6,8 +6,9 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 
-from tests.deploy.rendered import RENDERS, objects, one
+from tests.deploy.rendered import DEPLOY, RENDERS, objects, one
 
 MINORS = ("1.30", "1.36")  # the oldest with all that is used, and a current one
 CUSTOM = {
@@ -19,11 +20,15 @@ CUSTOM = {
     "ScaledObject",
     "ServiceMonitor",
 }
+MANIFESTS = {
+    **{render: objects(render) for render in RENDERS},
+    "loadtest": list(yaml.safe_load_all((DEPLOY / "loadtest/locust.yaml").read_text())),
+}
 # Renders have objects in common: each is looked at once.
 DIFFERENT = {
-    json.dumps(each, sort_keys=True): (f"{render}-{each['kind']}", each)
-    for render in RENDERS
-    for each in objects(render)
+    json.dumps(each, sort_keys=True): (f"{name}-{each['kind']}", each)
+    for name, manifests in MANIFESTS.items()
+    for each in manifests
     if each["kind"] not in CUSTOM
 }
 CASES = [

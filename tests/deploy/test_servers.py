@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jaxlib import xla_client
 
 from model_store import cli
 from service.routes import common
@@ -188,6 +189,12 @@ def test_the_memory_fraction_is_set_where_there_is_a_gpu() -> None:
     for render in OVERLAYS:
         for _, pod in pods(render):
             assert ("XLA_CLIENT_MEM_FRACTION" in environment(server(pod))) == (render == "gpu")
+
+
+def test_jax_takes_the_memory_fraction_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = environment(server(pod_of("gpu")))["XLA_CLIENT_MEM_FRACTION"]
+    monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", given)
+    assert xla_client.generate_pjrt_gpu_plugin_options()["memory_fraction"] == float(given)
 
 
 @pytest.mark.parametrize("render", OVERLAYS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from model_store.store import ModelStore
+from service import loading
 from service.qualification import Qualifier
 from service.settings import Runtime
 from tests.service.watching import loaded, run, version, watching
@@ -51,6 +52,15 @@ def test_other_settings_have_a_plan_of_their_own(
     loaded(store, "one", **settings)
     loaded(store, "one", **(settings | other))
     assert len(plans(tmp_path)) == 2
+
+
+def test_what_was_measured_on_one_device_says_nothing_about_another(
+    store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for device in ("", "1 NVIDIA H200", "2 NVIDIA H200", ""):
+        monkeypatch.setattr(loading, "accelerator", lambda device=device: device)
+        loaded(store, "one", compile_cache_dir=tmp_path)
+    assert len(plans(tmp_path)) == 3
 
 
 def test_other_parameters_have_a_plan_of_their_own(store: ModelStore, tmp_path: Path) -> None:

@@ -117,6 +117,10 @@ securityContext:
 - name: JAX_PLATFORMS # a server without its TPU must fail, not crawl on the CPU
   value: tpu
 {{- end }}
+{{- if not (or (eq .Values.accelerator.kind "cpu") (hasKey .Values.settings "MIXER_RUNTIME")) }}
+- name: MIXER_RUNTIME # the only one that can use it: auto would find another for the CPU
+  value: xla
+{{- end }}
 {{- range $name, $value := .Values.settings }}
 - name: {{ $name }}
   value: {{ $value | quote }}

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import jax
 import pytest
 
 from service.runtimes import openvino, selection
 from service.runtimes.openvino import OpenVinoProgram
-from service.runtimes.selection import Compiling, Network, make_program, runtimes
+from service.runtimes.selection import Compiling, Network, accelerator, make_program, runtimes
 from service.runtimes.xla import XlaProgram
 from service.settings import Runtime
 from tests.model_store.tiny import random_arrays
@@ -20,22 +22,43 @@ def test_a_named_runtime_is_the_only_one(runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize(
-    ("installed", "accelerator", "allowed"),
+    ("installed", "found", "allowed"),
     [
-        (True, False, ("openvino", "xla")),
-        (True, True, ("xla",)),
-        (False, False, ("xla",)),
+        (True, "", ("openvino", "xla")),
+        (True, "1 H200", ("xla",)),
+        (False, "", ("xla",)),
     ],
 )
 def test_auto_lets_both_race_on_a_cpu_alone(
     monkeypatch: pytest.MonkeyPatch,
     installed: bool,
-    accelerator: bool,
+    found: str,
     allowed: tuple[Runtime, ...],
 ) -> None:
     monkeypatch.setattr(openvino, "is_available", lambda: installed)
-    monkeypatch.setattr(selection, "_has_accelerator", lambda: accelerator)
+    monkeypatch.setattr(selection, "accelerator", lambda: found)
     assert runtimes("auto") == allowed
+
+
+def test_without_plugins_there_is_no_accelerator_and_jax_is_not_loaded() -> None:
+    code = (
+        "import sys; from service.runtimes.selection import accelerator\n"
+        "print([accelerator()], 'jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[''] False"
+
+
+@pytest.mark.parametrize(
+    ("platform", "found"), [("cpu", ""), ("gpu", "2 NVIDIA H200"), ("tpu", "2 NVIDIA H200")]
+)
+def test_accelerators_are_told_by_number_and_kind(
+    monkeypatch: pytest.MonkeyPatch, platform: str, found: str
+) -> None:
+    device = SimpleNamespace(platform=platform, device_kind="NVIDIA H200")
+    monkeypatch.setattr(selection, "find_spec", lambda name: name == "jax_plugins")
+    monkeypatch.setattr(jax, "local_devices", lambda: [device, device])
+    assert accelerator() == found
 
 
 def test_programs_are_made_by_name() -> None:
