@@ -132,7 +132,7 @@ class MicroBatcher(Generic[Item, Result]):
         self._submitted = 0  # images inside `submit` now
         self._waiting: list[_Entry[Item, Result]] = []  # oldest first
         self._in_runner: list[_Batch[Item, Result]] = []  # the running one, then the prefetched
-        self._pace = 1.0  # device seconds of late, as a multiple of those measured when idle
+        self._pace = 1.0  # what batches take of late, as a multiple of what was measured when idle
         self._draining = False
         self._drained = asyncio.Event()
 
@@ -166,7 +166,7 @@ class MicroBatcher(Generic[Item, Result]):
         if not self._places:
             # Nothing of ours competes any more; and what is refused could never correct the pace.
             self._pace = 1.0
-        device_s = self._backlog_s(images) + self._other_backlog_s()
+        device_s = self._backlog_s(images + self._growth(images)) + self._other_backlog_s()
         alone_s = self._pace * self._runner.curve.seconds(images)
         expected_s = max(device_s, preparation_s + alone_s)
         if deadline is not None and _now() + expected_s * (1 + MARGIN) >= deadline:
@@ -262,7 +262,7 @@ class MicroBatcher(Generic[Item, Result]):
         try:
             output = await self._runner.run([entry.item for entry in batch.entries])
             batch.answer(output, _now())
-            self._keep_pace(len(batch.entries), output.device_s)
+            self._keep_pace(batch)
         except (Exception, asyncio.CancelledError) as error:  # or the callers would hang
             _log.exception("A batch of %d images failed", len(batch.entries))
             for entry in batch.entries:
@@ -273,8 +273,10 @@ class MicroBatcher(Generic[Item, Result]):
             self._in_runner[0].started = _now()
         self._dispatch()
 
-    def _keep_pace(self, images: int, device_s: float) -> None:
-        newest = device_s / self._runner.curve.latency_s(images)
+    def _keep_pace(self, batch: _Batch[Item, Result]) -> None:
+        # Since the device turned to it: what passes between batches delays the queue as well.
+        took_s = _now() - batch.started
+        newest = took_s / self._runner.curve.latency_s(len(batch.entries))
         self._pace += PACE_WEIGHT * (newest - self._pace)
 
     def _in_runner_s(self) -> float:
@@ -284,8 +286,22 @@ class MicroBatcher(Generic[Item, Result]):
         left_s = max(0.0, running.started + running.expected_s - _now())
         return left_s + sum(batch.expected_s for batch in prefetched)
 
+    def _growth(self, more_images: int) -> int:
+        """Estimate how many later images will ride in the last batch of those now and these.
+
+        As many as make it as large as the newest one in the runner, which grew while it waited.
+        """
+        if not self._in_runner:
+            return 0
+        last = (self._ahead + more_images - 1) % self._runner.curve.largest + 1
+        return max(0, len(self._in_runner[-1].entries) - last)
+
+    @property
+    def _ahead(self) -> int:
+        return self.queued_images + self._expected
+
     def _backlog_s(self, more_images: int = 0) -> float:
-        images = self.queued_images + self._expected + more_images
+        images = self._ahead + more_images
         return self._in_runner_s() + self._pace * self._runner.curve.seconds(images)
 
     async def drain(self) -> None:
