@@ -43,8 +43,10 @@ Result = TypeVar("Result")
 # against a deadline shall meet it, and a full queue is as long as the deadlines allow anyway.
 MARGIN = 0.25
 
-# Share of the newest batch in the running mean of how much slower batches are than measured.
-PACE_WEIGHT = 0.1
+# Share of the newest batch, if it is full, in the running mean of how much slower batches are than
+# measured; and how slow one batch may count, so that a single stall says little of the next ones.
+PACE_WEIGHT = 0.2
+MAX_PACE = 4.0
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +134,7 @@ class MicroBatcher(Generic[Item, Result]):
         self._submitted = 0  # images inside `submit` now
         self._waiting: list[_Entry[Item, Result]] = []  # oldest first
         self._in_runner: list[_Batch[Item, Result]] = []  # the running one, then the prefetched
-        self._pace = 1.0  # what batches take of late, as a multiple of what was measured when idle
+        self._loaded_pace = 1.0  # what batches take under load, of what was measured when idle
         self._draining = False
         self._drained = asyncio.Event()
 
@@ -163,9 +165,6 @@ class MicroBatcher(Generic[Item, Result]):
         if self._places + images > self._max_queue_images:
             retry_after_s = math.ceil(self._backlog_s() + self._other_backlog_s())
             raise errors.Overloaded("The queue is full.", retry_after_s=max(1, retry_after_s))
-        if not self._places:
-            # Nothing of ours competes any more; and what is refused could never correct the pace.
-            self._pace = 1.0
         device_s = self._backlog_s(images + self._growth(images)) + self._other_backlog_s()
         alone_s = self._pace * self._runner.curve.seconds(images)
         expected_s = max(device_s, preparation_s + alone_s)
@@ -275,9 +274,19 @@ class MicroBatcher(Generic[Item, Result]):
 
     def _keep_pace(self, batch: _Batch[Item, Result]) -> None:
         # Since the device turned to it: what passes between batches delays the queue as well.
-        took_s = _now() - batch.started
-        newest = took_s / self._runner.curve.latency_s(len(batch.entries))
-        self._pace += PACE_WEIGHT * (newest - self._pace)
+        took_s, images = _now() - batch.started, len(batch.entries)
+        newest = min(MAX_PACE, took_s / self._runner.curve.latency_s(images))
+        weight = PACE_WEIGHT * images / self._runner.curve.largest
+        self._loaded_pace += weight * (newest - self._loaded_pace)
+
+    @property
+    def _pace(self) -> float:
+        """What batches take now, as a multiple of what was measured when idle.
+
+        Beside a lone image nothing competes; and if it were refused for the load of the past, none
+        would ever run to correct it.
+        """
+        return self._loaded_pace if self._places > 1 else 1.0
 
     def _in_runner_s(self) -> float:
         if not self._in_runner:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.batcher import MARGIN, PACE_WEIGHT, Answer, BatchOutput
+from service.batcher import MARGIN, MAX_PACE, PACE_WEIGHT, Answer, BatchOutput
 from service.errors import (
     DeadlineExceeded,
     DeadlineUnreachable,
@@ -414,7 +414,58 @@ def test_estimates_follow_what_batches_really_take() -> None:
         with batcher.admit(2, None):
             (first,) = start(batcher, 0)
             await first
-            assert batcher.backlog_s == pytest.approx(3.0 * (1 + PACE_WEIGHT))
+            assert batcher.backlog_s == pytest.approx(3.0 * (1 + PACE_WEIGHT / 4))  # one of four
+
+    run(main())
+
+
+def test_estimates_count_what_passes_between_batches() -> None:
+    """A runner that needs a second more than its device says delays the queue by it."""
+
+    class Slow(FakeDevice):
+        async def run(self, items: Sequence[int]) -> BatchOutput[str]:
+            output = await super().run(items)
+            await asyncio.sleep(1.0)
+            return output
+
+    async def main() -> None:
+        batcher, _ = made(Slow())
+        with batcher.admit(2, None):
+            (first,) = start(batcher, 0)
+            await first
+            assert batcher.backlog_s == pytest.approx(3.0 * (1 + PACE_WEIGHT / 4 / 3))
+
+    run(main())
+
+
+def test_one_stall_says_little_of_the_next_batches() -> None:
+    async def main() -> None:
+        batcher, _ = made(FakeDevice(slower_s=[3000.0]))
+        with batcher.admit(5, None):
+            await asyncio.gather(*start(batcher, 0, 1, 2, 3))
+            assert batcher.backlog_s == pytest.approx(3.0 * (1 + PACE_WEIGHT * (MAX_PACE - 1)))
+
+    run(main())
+
+
+def test_later_images_that_join_a_batch_are_expected() -> None:
+    """While four run, one that comes last of five will not ride alone."""
+
+    async def main() -> None:
+        batcher, _ = made()
+        with batcher.admit(5, None):
+            waiting = start(batcher, *range(5))
+            await until(1.0)
+            now = asyncio.get_running_loop().time()
+            alone_s, joined_s = 4.0 + 4.0, 4.0 + 5.0  # two ride in 4 s, four in 5
+            with (
+                pytest.raises(DeadlineUnreachable),
+                batcher.admit(1, now + alone_s * (1 + MARGIN) + 0.1),
+            ):
+                pass
+            with batcher.admit(1, now + joined_s * (1 + MARGIN) + 0.1):
+                pass
+            await asyncio.gather(*waiting)
 
     run(main())
 
