@@ -39,9 +39,9 @@ Item = TypeVar("Item")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Result = TypeVar("Result")
 
-# Of an estimated wait, what is kept free for the estimate's error: nearly all who are admitted
-# against a deadline shall meet it, and a full queue is as long as the deadlines allow anyway.
-MARGIN = 0.25
+# What is added to an estimated wait for the estimate's error: nearly all who are admitted against a
+# deadline shall meet it, and a full queue is as long as the deadlines allow anyway.
+MARGIN = 0.4
 
 # Share of the newest batch, if it is full, in the running mean of how much slower batches are than
 # measured; and how slow one batch may count, so that a single stall says little of the next ones.
@@ -166,8 +166,8 @@ class MicroBatcher(Generic[Item, Result]):
             retry_after_s = math.ceil(self._backlog_s() + self._other_backlog_s())
             raise errors.Overloaded("The queue is full.", retry_after_s=max(1, retry_after_s))
         device_s = self._backlog_s(images + self._growth(images)) + self._other_backlog_s()
-        alone_s = self._pace * self._runner.curve.seconds(images)
-        expected_s = max(device_s, preparation_s + alone_s)
+        ride_s = self._ride_s(images, busy=preparation_s > device_s)
+        expected_s = max(device_s, preparation_s + ride_s)
         if deadline is not None and _now() + expected_s * (1 + MARGIN) >= deadline:
             raise errors.DeadlineUnreachable("The work ahead outlasts the deadline.")
         self._places += images
@@ -294,6 +294,17 @@ class MicroBatcher(Generic[Item, Result]):
         running, *prefetched = self._in_runner
         left_s = max(0.0, running.started + running.expected_s - _now())
         return left_s + sum(batch.expected_s for batch in prefetched)
+
+    def _ride_s(self, images: int, *, busy: bool) -> float:
+        """Estimate the seconds of images from the end of their preparation to their answers.
+
+        Where it is `busy` then, with what was prepared before them, they wait for one batch and ride
+        in the next, each as large as the newest one.
+        """
+        if not (busy and self._in_runner):
+            return self._pace * self._runner.curve.seconds(images)
+        newest = len(self._in_runner[-1].entries)
+        return self._batch_s(newest) + self._pace * self._runner.curve.seconds(max(images, newest))
 
     def _growth(self, more_images: int) -> int:
         """Estimate how many later images will ride in the last batch of those now and these.

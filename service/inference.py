@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from service.base64_text import decode_base64url
 from service.directory import Model
 from service.errors import BadRequest, DeadlineExceeded, ServiceError
-from service.intake import Intake, off_loop, read_images
+from service.intake import LONG_BYTES, Intake, off_loop, read_images
 from service.observe import Trace
 from service.parameters import read_timeout_ms
 from service.parts import Parts, parts_of
@@ -73,11 +73,13 @@ async def read_inference(
     timeout_ms = read_timeout_ms(request)
     parts = parts_of(request)
     directory = parts.engine.directory
-    directory.find(query.model)  # or it is refused before its images come in
+    model = directory.find(query.model)  # or it is refused before its images come in
     timeout_s = (timeout_ms or parts.settings.default_timeout_ms) / 1e3
     deadline = asyncio.get_running_loop().time() + timeout_s
     try:
         async with asyncio.timeout_at(deadline):
+            if _has_long_body(request):
+                await parts.pipeline.refuse_early(model, deadline)
             intake = await _read(request, parts, query.url, image)
     except TimeoutError:
         raise DeadlineExceeded("The deadline passed before the request was read.") from None
@@ -106,6 +108,11 @@ async def _read(request: Request, parts: Parts, url: str | None, image: str | No
 def _has_body(request: Request) -> bool:
     headers = request.headers
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+
+def _has_long_body(request: Request) -> bool:
+    announced = request.headers.get("content-length", "0")[:18]  # the server has checked the digits
+    return int(announced) >= LONG_BYTES or "transfer-encoding" in request.headers
 
 
 def _digest(names: Sequence[str], contents: Sequence[bytes]) -> str:

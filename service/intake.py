@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # the library defines it for type checkers alone
 T = TypeVar("T")
 
 # What is shorter is done with sooner than another thread is woken.
-_LONG_BYTES = 2**16
+LONG_BYTES = 2**16
 # In a JSON string: what begins an escape, and white space that must not be there.
 _NOT_PLAIN = b"\\\t\r\n"
 # Beyond what `max_images` strings could need: where memory would go to empty lists and objects.
@@ -69,7 +69,7 @@ async def read_images(
 
 async def off_loop(threads: Executor, size_bytes: int, work: Callable[[], T]) -> T:
     """Return what `work` on so many bytes returns, having run it in a thread if they are many."""
-    if size_bytes < _LONG_BYTES:
+    if size_bytes < LONG_BYTES:
         return work()
     return await asyncio.get_running_loop().run_in_executor(threads, work)
 
@@ -193,7 +193,7 @@ def _lift_long_strings(body: bytes, max_strings: int) -> tuple[bytes, dict[str, 
         if not start or end < 0 or any(body.find(c, start, end) >= 0 for c in _NOT_PLAIN):
             break
         scanned = end + 1
-        if end - start >= _LONG_BYTES:
+        if end - start >= LONG_BYTES:
             token = secrets.token_hex()  # no client can guess it, and so write it
             lifted[token] = body[start:end]
             rest += (body[copied:start], token.encode())

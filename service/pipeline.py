@@ -54,6 +54,17 @@ class Pipeline:
             outcomes = (self._outcome(model, submit, image, deadline) for image in images)
             return await asyncio.gather(*outcomes)
 
+    async def refuse_early(self, model: Model, deadline: float) -> None:
+        """Refuse a request that not even one image of would be admitted.
+
+        Under overload, reading what will be refused takes time from what is not.
+
+        Raises:
+            ServiceError: as `run`.
+        """
+        async with model.admit(1, deadline, preparation_s=self.decoders.backlog_s):
+            pass
+
     async def _outcome(
         self, model: Model, submit: Submit, image: bytes | ServiceError, deadline: float
     ) -> Outcome:

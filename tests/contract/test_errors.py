@@ -9,6 +9,7 @@ import pytest
 from tests.contract.asking import assert_problem, multipart
 from tests.contract.holding import Gate, gate, slowed
 from tests.contract.pictures import claiming, encoded, picture
+from tests.contract.wire import connect
 from tests.service.live import LiveServer
 
 IMAGE = encoded(picture(), "PNG")
@@ -132,6 +133,24 @@ def test_a_deadline_beyond_the_backlog_is_unreachable(
         "/classify", content=IMAGE, headers={"X-Request-Timeout-Ms": "60000"}
     )
     assert_problem(answer, 503, "deadline_unreachable")
+
+
+@pytest.mark.parametrize(
+    "framing", [{"Content-Length": "100000"}, {"Transfer-Encoding": "chunked"}]
+)
+def test_overload_refuses_before_a_long_body_has_come(
+    live: LiveServer, framing: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a body that is announced and never sent."""
+    runner = live.engine.catalog.served[0].runner
+    monkeypatch.setattr(runner, "curve", slowed(runner.curve))
+    head = {"Host": "x", "X-Request-Timeout-Ms": "60000", **framing}
+    lines = ["POST /classify HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+    with connect(live.client) as wire:
+        wire.send("\r\n".join([*lines, "", ""]).encode())
+        reply = wire.reply()
+    assert reply is not None
+    assert reply.status == 503
 
 
 @pytest.mark.parametrize("path", ["/classify", "/embed"])

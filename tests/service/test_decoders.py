@@ -1,11 +1,12 @@
 """The decoder threads, and what they say of the wait for them."""
 
 import asyncio
+import os
 import threading
 
 import pytest
 
-from service.decoders import WEIGHT, Decoders
+from service.decoders import NICENESS, WEIGHT, Decoders
 
 TIMEOUT_S = 60
 
@@ -46,6 +47,34 @@ def test_the_estimate_follows_what_decoding_takes() -> None:
         await decoders.run(lambda: (None, 2.0))
         await decoders.run(lambda: (None, 4.0))
         assert await busy(decoders, 1, 2.0) == pytest.approx(2.0 + WEIGHT * 2.0)
+        decoders.close()
+
+    asyncio.run(main())
+
+
+def test_what_passes_between_images_counts_while_they_wait() -> None:
+    """Each says that it took no time at all, and the next is ready only when the last is done."""
+
+    async def main() -> None:
+        decoders, loop = Decoders(1), asyncio.get_running_loop()
+        await decoders.run(lambda: (None, 1e-9))
+        began_s = loop.time()
+        assert await busy(decoders, 3, 1e-9) == pytest.approx(3e-9)
+        took_s = loop.time() - began_s
+        assert 1e-9 < decoders._mean_s <= WEIGHT * took_s + 1e-9
+        decoders.close()
+
+    asyncio.run(main())
+
+
+def test_a_decoding_thread_gives_way_to_the_loop() -> None:
+    def niceness() -> tuple[int, float]:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), 1.0
+
+    async def main() -> None:
+        decoders = Decoders(1)
+        found, _ = await decoders.run(niceness)
+        assert found == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         decoders.close()
 
     asyncio.run(main())

@@ -212,7 +212,7 @@ def test_lifting_long_strings_changes_no_outcome(
 ) -> None:
     whole = json.dumps(content, ensure_ascii=ascii_only, indent=indent).encode()
     for body in (whole, whole[: cut % (len(whole) + 1)]):
-        with patch.object(intake, "_LONG_BYTES", 8):
+        with patch.object(intake, "LONG_BYTES", 8):
             lifted = read_json(body)
         assert lifted == read_json(body)
 
