@@ -298,8 +298,8 @@ class MicroBatcher(Generic[Item, Result]):
     def _ride_s(self, images: int, *, busy: bool) -> float:
         """Estimate the seconds of images from the end of their preparation to their answers.
 
-        Where it is `busy` then, with what was prepared before them, they wait for one batch and ride
-        in the next, each as large as the newest one.
+        Where it is `busy` then, with what was prepared before them, they wait for one batch and
+        ride in the next, each as large as the newest one.
         """
         if not (busy and self._in_runner):
             return self._pace * self._runner.curve.seconds(images)
