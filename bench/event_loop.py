@@ -87,8 +87,19 @@ async def _serve_and_measure(arguments: argparse.Namespace, photos: Path) -> dic
     settings = load_settings({"port": 0, "log_level": "warning"})
     engine = Engine(settings)
     server = Server(create_app(settings, engine), settings)
-    serving = asyncio.create_task(server.serve())
-    await engine.health.started.wait()
+    async with engine.running():
+        serving = asyncio.create_task(server.serve())
+        await engine.health.started.wait()
+        load, callbacks = await _load(server, arguments, photos)
+        server.should_exit = True
+        await serving
+    return {"requests": load["requests"], "statuses": load["statuses"], **callbacks}
+
+
+async def _load(
+    server: Server, arguments: argparse.Namespace, photos: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the generator saw, and the summary of the callbacks meanwhile."""
     command = [
         *(sys.executable, "-m", "loadtest.open_loop"),
         *("--url", f"{server.address}/{arguments.endpoint}", "--images", str(photos)),
@@ -100,10 +111,7 @@ async def _serve_and_measure(arguments: argparse.Namespace, photos: Path) -> dic
         generator = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL)
         if await generator.wait():
             raise RuntimeError(f"{' '.join(command)} failed")
-    server.should_exit = True
-    await serving
-    load = json.loads((photos.parent / "load.json").read_text())
-    return {"requests": load["requests"], "statuses": load["statuses"], **callbacks.summary()}
+    return json.loads((photos.parent / "load.json").read_text()), callbacks.summary()
 
 
 def main() -> int:

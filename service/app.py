@@ -1,4 +1,4 @@
-"""The application: the endpoints over an engine, which its lifespan starts and drains."""
+"""The application: the endpoints over an engine."""
 
 import asyncio
 import importlib.metadata
@@ -27,13 +27,13 @@ from service.errors import (
     ServiceError,
 )
 from service.fetch import UrlFetcher
-from service.keys import ApiKeys, InvalidKeys
+from service.keys import read_keys
 from service.observe import ObserveMiddleware
 from service.parts import Parts
 from service.pipeline import Pipeline
 from service.routes import common, monitoring, require_key, router
 from service.schemas import Problem
-from service.settings import InvalidSetting, Settings, environment_name
+from service.settings import Settings
 
 
 class Application(FastAPI):
@@ -66,7 +66,7 @@ class HeadAsGet:
 
 
 def create_app(settings: Settings, engine: EngineView) -> FastAPI:
-    """Build the application over an engine, which runs from its start to its end.
+    """Build the application over an engine, which runs as long as it, and longer.
 
     Raises:
         InvalidSetting: the file of the API keys is not right.
@@ -116,27 +116,12 @@ def _make_parts(settings: Settings, engine: EngineView) -> Parts:
     )
 
 
-def read_keys(settings: Settings) -> ApiKeys | None:
-    """Return the API keys, where a file of them is set.
-
-    Raises:
-        InvalidSetting: the file is not right.
-    """
-    file = settings.api_keys_file
-    try:
-        return None if file is None else ApiKeys(file.expanduser())
-    except InvalidKeys as error:
-        name = environment_name("api_keys_file")
-        raise InvalidSetting(f"{name}={str(file)!r}: the file {error}") from error
-
-
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     parts: Parts = app.state.parts
     watching = [asyncio.create_task(parts.keys.watch())] if parts.keys else []
     try:
-        async with parts.engine.running():
-            yield
+        yield
     finally:
         for task in watching:
             task.cancel()

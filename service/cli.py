@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from model_store import cli as store_cli
 from model_store.allocator import keep_freed_memory
-from service.machine import available_cores, has_accelerator
+from service.machine import available_cores, default_frontends, has_accelerator
 from service.settings import InvalidSetting, Settings, environment_name, load_settings
 
 
@@ -59,18 +59,19 @@ def _serve(options: argparse.Namespace) -> int:
     logging.getLogger("jax").setLevel(logging.WARNING)
     keep_freed_memory()
     gc.disable()  # what modules are made of lasts: a search for garbage there only takes time
-    # Imported late: `mixer store` and `--help` need no web server.
+    accelerator = settings.runtime != "openvino" and has_accelerator()
+    by_default = default_frontends(available_cores(), accelerator=accelerator)
+    frontends = settings.frontends or by_default
+    # Imported late: `mixer store` and `--help` need no server.
+    if frontends > 1:
+        from service.frontends.supervisor import Supervisor  # noqa: PLC0415
+
+        gc.enable()
+        return Supervisor(settings, frontends).run()
     import uvloop  # noqa: PLC0415
 
-    from service.frontends.supervisor import Supervisor, frontends_of  # noqa: PLC0415
-    from service.server import serve  # noqa: PLC0415
+    from service.single import serve  # noqa: PLC0415
 
-    gc.freeze()
-    gc.enable()
-    accelerator = settings.runtime != "openvino" and has_accelerator()
-    frontends = frontends_of(settings, available_cores(), accelerator=accelerator)
-    if frontends > 1:
-        return Supervisor(settings, frontends).run()
     uvloop.run(serve(settings))
     return 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import Forbidden, Unauthenticated
+from service.settings import InvalidSetting, Settings, environment_name
 
 log = logging.getLogger("mixer.keys")
 
@@ -89,6 +90,20 @@ class ApiKeys:
             self._complaint = None
             names = ", ".join(key.name for key in self._keys)
             log.info("the API keys have changed; %d hold now: %s", len(self._keys), names)
+
+
+def read_keys(settings: Settings) -> ApiKeys | None:
+    """Return the API keys, where a file of them is set.
+
+    Raises:
+        InvalidSetting: the file is not right.
+    """
+    file = settings.api_keys_file
+    try:
+        return None if file is None else ApiKeys(file.expanduser())
+    except InvalidKeys as error:
+        name = environment_name("api_keys_file")
+        raise InvalidSetting(f"{name}={str(file)!r}: the file {error}") from error
 
 
 def _read(path: Path) -> tuple[tuple[int, ...], list[Key]]:

@@ -24,6 +24,15 @@ def has_accelerator(devices: Path = Path("/dev")) -> bool:
     return any(any(devices.glob(pattern)) for pattern in ACCELERATORS)
 
 
+def default_frontends(cores: int, *, accelerator: bool) -> int:
+    """Return how many front ends feed a device.
+
+    Cores that compute leave few to feed them; before an accelerator they decode alone. What one
+    process carries is measured in docs/performance.md.
+    """
+    return max(1, cores // (4 if accelerator else 8))
+
+
 def _quota(control_group: Path) -> int:
     """Return the whole cores of the quota, rounded up; without one, more than there are."""
     try:

@@ -11,7 +11,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.admin import create_admin_app
-from service.app import create_app
 from service.engine import Engine
 from service.health import Probes
 from service.settings import Settings
@@ -45,7 +44,7 @@ class Server(uvicorn.Server):
         self.admin = admin
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the admin port and then the public one, whose lifespan begins to load."""
+        """Open the admin port and then the public one."""
         if self.admin is not None:
             await self.admin.open()
             log.info("metrics and admin: %s/docs", self.admin.address)
@@ -84,7 +83,7 @@ class AdminServer(uvicorn.Server):
 
     def __init__(self, engine: Engine, host: str, port: int) -> None:
         # A scrape takes milliseconds, and what takes longer the public server's end has ended.
-        app = create_admin_app(engine)
+        app, self._watcher = create_admin_app(engine), engine.watcher
         super().__init__(_config(app, host, port, lifespan="off", timeout_graceful_shutdown=1))
 
     @classmethod
@@ -101,7 +100,9 @@ class AdminServer(uvicorn.Server):
         self._ticking = asyncio.create_task(self.main_loop())
 
     async def close(self) -> None:
-        """Answer what was asked, and end."""
+        """Answer what was asked, a look at the store with the news that it ends, and end."""
+        for look in self._watcher.asked:
+            look.cancel()
         self.should_exit = True
         await self._ticking
         await self.shutdown()
@@ -132,17 +133,6 @@ def _address(server: uvicorn.Server) -> str:
 def _whole_seconds(duration_ms: int) -> int:
     """Return the seconds that uvicorn wants, rounded up."""
     return -(-duration_ms // 1000)
-
-
-async def serve(settings: Settings) -> None:
-    """Serve in this process alone, until a signal.
-
-    Raises:
-        InvalidSetting: a file that a setting names is not right.
-    """
-    engine = Engine(settings)
-    app = create_app(settings, engine)
-    await run(Server(app, settings, AdminServer.of(engine, settings)))
 
 
 async def run(

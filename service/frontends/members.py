@@ -61,8 +61,9 @@ async def _answer(shared: Shared, *, announces: bool) -> None:
     settings = shared.settings
     client = EngineClient(settings, shared.channel.getsockname())
     _end_with_supervisor(shared.supervisor_pipe)
-    server = Server(create_app(settings, client), settings)
-    await run(server, [shared.public], announces=announces)
+    async with client.running():
+        server = Server(create_app(settings, client), settings)
+        await run(server, [shared.public], announces=announces)
 
 
 def _end_with_supervisor(pipe: int) -> None:

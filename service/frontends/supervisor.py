@@ -19,8 +19,8 @@ from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 
-from service.app import read_keys
 from service.frontends.members import Shared, run_engine, run_frontend
+from service.keys import read_keys
 from service.server import bind
 from service.settings import Settings
 
@@ -169,15 +169,6 @@ class Supervisor:
             signal.signal(number, signal.SIG_DFL)
         os.setpgid(0, 0)  # a terminal's Ctrl-C goes to the supervisor alone, which tells the others
         work()
-
-
-def frontends_of(settings: Settings, cores: int, *, accelerator: bool) -> int:
-    """Return how many front ends the settings mean.
-
-    Cores that compute leave few to feed them; before an accelerator they decode alone. What one
-    process carries is measured in docs/performance.md.
-    """
-    return settings.frontends or max(1, cores // (4 if accelerator else 8))
 
 
 def _said(code: int) -> str:

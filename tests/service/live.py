@@ -66,7 +66,8 @@ def live_server(**settings: Any) -> Iterator[LiveServer]:
             loading.set()
 
         watching = asyncio.create_task(watch())
-        await server.serve()
+        async with engine.running():
+            await server.serve()
         watching.cancel()
 
     thread = threading.Thread(target=uvloop.run, args=(serve(),))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.machine import available_cores, has_accelerator
+from service.machine import available_cores, default_frontends, has_accelerator
 
 ALL = len(os.sched_getaffinity(0))
 
@@ -60,3 +60,16 @@ def test_an_accelerator_is_known_by_its_device_file(
     file.parent.mkdir(exist_ok=True)
     file.touch()
     assert has_accelerator(tmp_path) is found
+
+
+@pytest.mark.parametrize(
+    ("cores", "accelerator", "frontends"),
+    [
+        *[(1, False, 1), (2, False, 1), (15, False, 1), (16, False, 2), (64, False, 8)],
+        *[(2, True, 1), (7, True, 1), (8, True, 2), (16, True, 4)],
+    ],
+)
+def test_front_ends_follow_from_cores_and_device(
+    cores: int, *, accelerator: bool, frontends: int
+) -> None:
+    assert default_frontends(cores, accelerator=accelerator) == frontends

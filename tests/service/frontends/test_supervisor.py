@@ -17,8 +17,6 @@ import pytest
 from PIL import Image
 
 from model_store.store import ModelStore
-from service.frontends.supervisor import frontends_of
-from service.settings import Settings
 from tests.models import random_checkpoint
 from tests.service.image_files import encoded
 from tests.service.live import server_process
@@ -138,20 +136,3 @@ def _start(**settings: object) -> subprocess.CompletedProcess[str]:
     options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     command = [sys.executable, "-m", "service", "serve", "--frontends", "2", *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
-
-
-@pytest.mark.parametrize(
-    ("cores", "accelerator", "frontends"),
-    [
-        *[(1, False, 1), (2, False, 1), (15, False, 1), (16, False, 2), (64, False, 8)],
-        *[(2, True, 1), (7, True, 1), (8, True, 2), (16, True, 4)],
-    ],
-)
-def test_front_ends_follow_from_cores_and_device(
-    cores: int, *, accelerator: bool, frontends: int
-) -> None:
-    assert frontends_of(Settings(), cores, accelerator=accelerator) == frontends
-
-
-def test_front_ends_that_are_set_are_taken() -> None:
-    assert frontends_of(Settings(frontends=3), 1, accelerator=False) == 3

@@ -75,7 +75,7 @@ def test_programs_are_made_by_name() -> None:
 
 def test_jax_is_not_loaded_before_xla_is_asked_for() -> None:
     code = (
-        "import service.cli, service.server, sys\n"
+        "import service.cli, service.single, service.server, sys\n"
         "print([m for m in ('jax', 'flax') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,0 +1,32 @@
+"""One process that does everything: its models load while the web framework is imported."""
+
+import asyncio
+import gc
+
+from service.engine import Engine
+from service.keys import read_keys
+from service.settings import Settings
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal.
+
+    Raises:
+        InvalidSetting: a file that a setting names is not right.
+    """
+    read_keys(settings)  # before a model is loaded for nothing
+    engine = Engine(settings)
+    async with engine.running():
+        await asyncio.to_thread(_import_web)
+        from service.app import create_app  # noqa: PLC0415
+        from service.server import AdminServer, Server, run  # noqa: PLC0415
+
+        # All of this lasts: a search for garbage there only takes time.
+        gc.freeze()
+        gc.enable()
+        app = create_app(settings, engine)
+        await run(Server(app, settings, AdminServer.of(engine, settings)))
+
+
+def _import_web() -> None:
+    import service.server  # noqa: F401, PLC0415
