@@ -12,7 +12,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -112,7 +112,7 @@ class Supervisor:
                 for member in members:
                     if member.process is None and member.due_s <= time.monotonic():
                         member.start()
-                for member in self._wait(members, woken):
+                for member in _wait(members, woken, _next_start_s(members)):
                     code = member.ended()
                     if code > 0 and member.starts == member.failures == 1:
                         # It has found something wrong by itself: a taken port, an unreadable file.
@@ -131,22 +131,12 @@ class Supervisor:
                 member.send(signal.SIGTERM)
             heard = self._signals
             while any(member.process for member in leaving):
-                codes += [member.ended() for member in self._wait(leaving, woken)]
+                codes += [member.ended() for member in _wait(leaving, woken)]
                 if self._signals > heard:
                     heard = self._signals
                     for member in members:
                         member.send(signal.SIGTERM)
         return 0 if not any(codes) else 1
-
-    def _wait(self, members: list[Member], woken: socket.socket) -> list[Member]:
-        """Return who has ended, once anyone has, or a signal has come, or a start is due."""
-        running = {member.process.sentinel: member for member in members if member.process}
-        due_s = [member.due_s for member in members if member.process is None]
-        timeout_s = max(0.0, min(due_s) - time.monotonic()) if due_s else None
-        ready = wait([*running, woken], timeout_s)
-        if woken in ready:
-            woken.recv(4096)
-        return [running[sentinel] for sentinel in ready if isinstance(sentinel, int)]
 
     @contextmanager
     def _woken_by_signals(self) -> Iterator[socket.socket]:
@@ -169,6 +159,23 @@ class Supervisor:
             signal.signal(number, signal.SIG_DFL)
         os.setpgid(0, 0)  # a terminal's Ctrl-C goes to the supervisor alone, which tells the others
         work()
+
+
+def _wait(
+    members: Iterable[Member], woken: socket.socket, timeout_s: float | None = None
+) -> list[Member]:
+    """Return who has ended, once anyone has, a signal has come, or the time is over."""
+    running = {member.process.sentinel: member for member in members if member.process}
+    ready = wait([*running, woken], timeout_s)
+    if woken in ready:
+        woken.recv(4096)
+    return [running[sentinel] for sentinel in ready if isinstance(sentinel, int)]
+
+
+def _next_start_s(members: Iterable[Member]) -> float | None:
+    """Return the seconds until one is to be started again; None where all run."""
+    due_s = [member.due_s for member in members if member.process is None]
+    return max(0.0, min(due_s) - time.monotonic()) if due_s else None
 
 
 def _said(code: int) -> str:
