@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from model_store import cli as store_cli
 from model_store.allocator import keep_freed_memory
-from service.machine import available_cores, default_frontends, has_accelerator
+from service.machine import available_cores, default_frontends
 from service.settings import InvalidSetting, Settings, environment_name, load_settings
 
 
@@ -59,9 +59,7 @@ def _serve(options: argparse.Namespace) -> int:
     logging.getLogger("jax").setLevel(logging.WARNING)
     keep_freed_memory()
     gc.disable()  # what modules are made of lasts: a search for garbage there only takes time
-    accelerator = settings.runtime != "openvino" and has_accelerator()
-    by_default = default_frontends(available_cores(), accelerator=accelerator)
-    frontends = settings.frontends or by_default
+    frontends = settings.frontends or default_frontends(available_cores())
     # Imported late: `mixer store` and `--help` need no server.
     if frontends > 1:
         from service.frontends.supervisor import Supervisor  # noqa: PLC0415

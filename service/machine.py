@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 CONTROL_GROUP = Path("/sys/fs/cgroup/cpu.max")
-# Device files of NVIDIA's driver, and of TPUs by either of their drivers.
-ACCELERATORS = ("nvidia[0-9]*", "accel[0-9]*", "vfio/[0-9]*")
+# Whether processes can share memory without a file, as front ends and engine do: on Linux.
+SHARES_MEMORY = hasattr(os, "memfd_create")
 
 
 def available_cores(control_group: Path = CONTROL_GROUP) -> int:
@@ -19,18 +19,13 @@ def available_cores(control_group: Path = CONTROL_GROUP) -> int:
     return max(1, min(cores or 1, _quota(control_group)))
 
 
-def has_accelerator(devices: Path = Path("/dev")) -> bool:
-    """Say whether there is a GPU or TPU, from its device file: no driver is started for it."""
-    return any(any(devices.glob(pattern)) for pattern in ACCELERATORS)
+def default_frontends(cores: int) -> int:
+    """Return how many front ends feed a device: one for every four cores.
 
-
-def default_frontends(cores: int, *, accelerator: bool) -> int:
-    """Return how many front ends feed a device.
-
-    Cores that compute leave few to feed them; before an accelerator they decode alone. What one
-    process carries is measured in docs/performance.md.
+    What one process carries is measured in docs/performance.md. Four cores reach it where they
+    decode for an accelerator, and five where they also compute, as fast as CPUs do today.
     """
-    return max(1, cores // (4 if accelerator else 8))
+    return max(1, cores // 4) if SHARES_MEMORY else 1
 
 
 def _quota(control_group: Path) -> int:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, cast, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.machine import available_cores
+from service.machine import SHARES_MEMORY, available_cores
 
 Names = Annotated[tuple[str, ...], NoDecode]
 Precision = Literal["float32", "bfloat16"]
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         None,
         gt=0,
         description="Processes that answer HTTP and decode, before one more that owns the device; "
-        "1: a single process does everything. Unset: one for 8 cores, for 4 beside a GPU or TPU.",
+        "1: a single process does everything. Unset: one for every four cores.",
     )
     runtime: RuntimeSetting = Field(
         "auto",
@@ -196,6 +196,9 @@ class Settings(BaseSettings):
     def _fit_together(self) -> Self:
         if not self.models:
             msg = "models: name at least one model"
+            raise ValueError(msg)
+        if (self.frontends or 1) > 1 and not SHARES_MEMORY:
+            msg = f"frontends {self.frontends}: more than 1 need Linux"
             raise ValueError(msg)
         if self.admin_port == self.port != 0:
             msg = f"admin_port {self.admin_port} is port: it must be another one, or unset"

@@ -1,11 +1,11 @@
-"""Cores by affinity and quota; accelerators by their device files."""
+"""Cores by affinity and quota, and the front ends for them."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from service.machine import available_cores, default_frontends, has_accelerator
+from service.machine import available_cores, default_frontends
 
 ALL = len(os.sched_getaffinity(0))
 
@@ -42,34 +42,7 @@ def test_an_affinity_bounds_the_cores(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "found"),
-    [
-        ("nvidia0", True),
-        ("nvidia11", True),
-        ("accel0", True),
-        ("vfio/0", True),
-        ("nvidiactl", False),
-        ("vfio/vfio", False),
-        ("null", False),
-    ],
+    ("cores", "frontends"), [(1, 1), (2, 1), (7, 1), (8, 2), (11, 2), (64, 16)]
 )
-def test_an_accelerator_is_known_by_its_device_file(
-    device: str, *, found: bool, tmp_path: Path
-) -> None:
-    file = tmp_path / device
-    file.parent.mkdir(exist_ok=True)
-    file.touch()
-    assert has_accelerator(tmp_path) is found
-
-
-@pytest.mark.parametrize(
-    ("cores", "accelerator", "frontends"),
-    [
-        *[(1, False, 1), (2, False, 1), (15, False, 1), (16, False, 2), (64, False, 8)],
-        *[(2, True, 1), (7, True, 1), (8, True, 2), (16, True, 4)],
-    ],
-)
-def test_front_ends_follow_from_cores_and_device(
-    cores: int, *, accelerator: bool, frontends: int
-) -> None:
-    assert default_frontends(cores, accelerator=accelerator) == frontends
+def test_front_ends_follow_from_the_cores(cores: int, frontends: int) -> None:
+    assert default_frontends(cores) == frontends
