@@ -61,6 +61,15 @@ def test_settings_that_do_not_fit_together_are_refused(given: dict[str, object])
         load_settings(given)
 
 
+def test_several_front_ends_need_memory_that_processes_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.settings.SHARES_MEMORY", False)
+    with pytest.raises(InvalidSetting, match="frontends 2: more than 1 need Linux"):
+        load_settings({"frontends": 2})
+    assert load_settings({"frontends": 1}).frontends == 1
+
+
 @pytest.mark.parametrize("name", ["admin_port", "api_keys_file", "compile_cache_dir"])
 def test_an_empty_value_is_none_where_none_is_allowed(
     monkeypatch: pytest.MonkeyPatch, name: str
