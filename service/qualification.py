@@ -6,9 +6,8 @@ golden images in every size -> Qualified, and a plan that spares the next start 
 
 import logging
 import math
-import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -32,6 +31,10 @@ T = TypeVar("T")
 REPEATS = 5
 ENOUGH_S = 0.5  # a batch size that took so long in all is measured well enough
 RACE_IMAGES = 4
+ALWAYS_IMAGES = 8  # up to here larger batches are taken, whatever the smaller ones promise
+# A batch that lasts longer makes deadlines hard to meet: it must be faster by this share, image for
+# image, than half of it.
+LONG_S, LONG_GAIN = 0.1, 0.2
 
 Call = Callable[[], Any]
 
@@ -155,28 +158,36 @@ class Qualifier:
     async def _explored(self, program: Program) -> LatencyCurve:
         """Measure 1, 2, 4, ... images, until two doublings bring no more images a second.
 
-        One alone may be the noise of a busy machine.
+        One alone may be the noise of a busy machine. Small batches that measure as well as larger
+        ones serve worse: each costs the event loop and the threads around the device the same.
         """
         latencies_s: dict[int, float] = {}
         for size in takewhile(lambda size: size <= self.sizes.largest, (2**i for i in range(32))):
-            latencies_s[size] = await self._time(program, size)
-            if size > 2 and latencies_s[size] > 4 * latencies_s[size // 4] * (1 - WORTHWHILE):
+            took_s = await self._time(program, size)
+            if took_s > LONG_S and took_s > 2 * latencies_s.get(size // 2, took_s) * (
+                1 - LONG_GAIN
+            ):
+                break
+            latencies_s[size] = took_s
+            if size >= ALWAYS_IMAGES and _gains_little(latencies_s, size):
                 break
         kept = worthwhile(latencies_s)
         if not program.pads:  # sizes in between cost nothing, and make the curve more exact
-            kept = [size for size in latencies_s if size <= kept[-1]]
+            largest = max(ALWAYS_IMAGES, kept[-1])
+            kept = [size for size in latencies_s if size <= largest]
         return LatencyCurve({size: latencies_s[size] for size in kept}, pads=program.pads)
 
     async def _time(self, program: Program, images: int) -> float:
-        """Compile, and return the median seconds of a batch of blank images.
+        """Compile, and return the fewest seconds of a batch of blank images.
 
-        One call at a time, so that batches of other models run between.
+        What else the machine does can only slow it. One call at a time, so that batches of other
+        models run between.
         """
         call = await self._warm(program, images)
         seconds: list[float] = []
         while len(seconds) < REPEATS and sum(seconds) < ENOUGH_S:
             seconds.append(await self._seconds(call))
-        return statistics.median(seconds)
+        return min(seconds)
 
     async def _warm(self, program: Program, images: int) -> Call:
         """Compile, and return a batch of blank images, called once already."""
@@ -237,3 +248,8 @@ def _seconds(call: Call) -> float:
     began_s = time.perf_counter()
     call()
     return time.perf_counter() - began_s
+
+
+def _gains_little(latencies_s: Mapping[int, float], size: int) -> bool:
+    """Say whether a size is no faster, image for image, than a quarter of it."""
+    return latencies_s[size] > 4 * latencies_s[size // 4] * (1 - WORTHWHILE)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import TypeVar
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_the_given_sizes_are_measured(clock: Clock) -> None:
 
 
 def test_sizes_are_tried_until_more_images_bring_nothing(clock: Clock) -> None:
-    program = FakeProgram(clock, lambda size: max(8.0, size) + 2.0)
+    program = FakeProgram(clock, lambda size: (max(8.0, size) + 2.0) / 10_000)
     found = qualify({"xla": program}, largest=1024)
     # 32 take 34 and two of 16 take 36; 64 take 66, hardly less than two of 32, and 128 take 130,
     # hardly less than four of 32: two doublings in a row.
@@ -119,7 +120,31 @@ def test_a_device_whose_batches_bring_nothing_runs_single_images(clock: Clock) -
     program = FakeProgram(clock, float)
     found = qualify({"xla": program})
     assert found.curve.latencies_s == {1: 1.0}
-    assert max(program.compiled) == 4
+    assert max(program.compiled) == 2
+
+
+def test_short_batches_are_tried_and_kept_up_to_eight(clock: Clock) -> None:
+    """Where nothing is padded: what a batch costs beside the device is not in the measurement."""
+    program = FakeProgram(clock, lambda size: 0.001 * size, pads=False)
+    found = qualify({"openvino": program})
+    assert list(found.curve.latencies_s) == [1, 2, 4, 8]
+    assert max(program.compiled) == 8
+
+
+def test_long_batches_must_be_worth_it(clock: Clock) -> None:
+    """Sixteen would take 0.18 s after 0.1 for 8; 64 of the other device 0.42 after 0.26 for 32."""
+    program = FakeProgram(clock, lambda size: 0.02 + 0.01 * size, pads=False)
+    assert list(qualify({"openvino": program}).curve.latencies_s) == [1, 2, 4, 8]
+    assert max(program.compiled) == 16
+    program = FakeProgram(clock, lambda size: 0.1 + 0.005 * size, pads=False)
+    assert list(qualify({"openvino": program}).curve.latencies_s) == [1, 2, 4, 8, 16, 32]
+    assert max(program.compiled) == 64
+
+
+def test_of_repetitions_the_least_disturbed_counts(clock: Clock) -> None:
+    disturbed_s = chain([0.0, 0.05, 0.0, 0.07, 0.09, 0.04], repeat(0.0))  # the first call warms
+    program = FakeProgram(clock, lambda _: 0.01 + next(disturbed_s))
+    assert qualify({"xla": program}, sizes=(1,)).curve.latencies_s[1] == pytest.approx(0.01)
 
 
 def test_no_size_beyond_the_largest_is_tried(clock: Clock) -> None:
