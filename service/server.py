@@ -42,6 +42,7 @@ class Server(uvicorn.Server):
         self.health: Probes = app.state.engine.health
         self._delay_s = settings.drain_delay_ms / 1e3
         self.admin = admin
+        self.opened = asyncio.Event()  # when the public port is open
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the admin port and then the public one."""
@@ -49,6 +50,7 @@ class Server(uvicorn.Server):
             await self.admin.open()
             log.info("metrics and admin: %s/docs", self.admin.address)
         await super().startup(sockets)
+        self.opened.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer what was accepted; the admin port tells of it to the end."""
@@ -159,6 +161,7 @@ def settle_heap() -> None:
 
 
 async def _settle(server: Server, *, announces: bool) -> None:
+    await server.opened.wait()  # which small models do not wait for
     await server.health.started.wait()
     settle_heap()
     health = server.health.ready()

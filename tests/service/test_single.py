@@ -1,7 +1,17 @@
 """A start on its own: the web framework is imported while models load, and keys are read first."""
 
+import asyncio
+import logging
 import subprocess
 import sys
+
+import pytest
+import uvloop
+
+from service.app import create_app
+from service.engine import Engine
+from service.server import Server, run
+from service.settings import load_settings
 
 
 def test_models_load_before_the_web_framework_is_there() -> None:
@@ -9,3 +19,25 @@ def test_models_load_before_the_web_framework_is_there() -> None:
     code = "import service.cli, service.single, sys; print('fastapi' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_model_that_is_ready_before_the_port_is_open_is_announced(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        settings = load_settings({"port": 0})
+        engine = Engine(settings)
+        engine.health.started.set()
+        server = Server(create_app(settings, engine), settings)
+        serving = asyncio.create_task(run(server))
+        await server.opened.wait()
+        while not any("/readyz" in message for message in told()):  # noqa: ASYNC110 - by its task
+            await asyncio.sleep(0)
+        server.should_exit = True
+        await serving
+
+    def told() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "mixer.server"]
+
+    with caplog.at_level(logging.INFO):
+        uvloop.run(asyncio.wait_for(main(), 60))
