@@ -189,13 +189,16 @@ class EngineClient:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Be connected from here to the end of the block, by when every request is answered."""
-        following = asyncio.create_task(self._follow())
-        try:
-            yield
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+        """Be connected from here to the end of the block, by when every request is answered.
+
+        A fault of the following ends the block: a process that can follow no more must be replaced.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(self._follow())
+            try:
+                yield
+            finally:
+                following.cancel()
 
     def tell_draining(self) -> None:
         """Tell the engine that this process takes no new connections."""

@@ -59,13 +59,17 @@ class Link:
     @classmethod
     async def connect(cls, address: str, on_state: Callable[["Link", State], None]) -> "Link":
         """Connect to the Unix socket at `address`; `on_state` is told what the engine serves."""
-        loop = asyncio.get_running_loop()
+        loop, link = asyncio.get_running_loop(), cls(on_state)
         connection = socket.socket(socket.AF_UNIX)
-        connection.setblocking(False)
-        await loop.sock_connect(connection, address)
-        link = cls(on_state)
-        socket.send_fds(connection, [b"\n"], [link._arena.descriptor])
-        await loop.create_unix_connection(lambda: link._wire, sock=connection)
+        try:
+            connection.setblocking(False)
+            await loop.sock_connect(connection, address)
+            socket.send_fds(connection, [b"\n"], [link._arena.descriptor])
+            await loop.create_unix_connection(lambda: link._wire, sock=connection)
+        except BaseException:
+            connection.close()
+            link._arena.close()
+            raise
         return link
 
     def close(self) -> None:

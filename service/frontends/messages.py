@@ -9,7 +9,7 @@ those of the monotonic clock, which all processes of a machine share.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
@@ -141,13 +141,7 @@ FromFrontend = Admit | Submit | Cancel | Release | LetGo | Observe | Draining | 
 FromEngine = State | Admitted | Answered | Exposed | Refused
 Message = FromFrontend | FromEngine
 
-_KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind
-    for kind in (
-        *(Admit, Submit, Cancel, Release, LetGo, Observe, Draining, Expose),
-        *(State, Admitted, Answered, Exposed, Refused),
-    )
-}
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 _ERRORS = {kind.code: kind for kind in ServiceError.__subclasses__()}
 
 

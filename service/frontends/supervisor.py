@@ -30,6 +30,8 @@ log = logging.getLogger("mixer.supervisor")
 SETTLED_S = 10.0
 MAX_PAUSE_S = 5.0
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 # Forked, not spawned: the modules are shared memory, and a successor is there in milliseconds. This
 # process has no threads and no event loop that a fork could break.
 _FORK = multiprocessing.get_context("fork")
@@ -50,7 +52,10 @@ class Member:
     def start(self) -> None:
         """Fork."""
         self.process = _FORK.Process(target=self.work, name=self.name)
+        # Held back until the child has no handlers of the supervisor's, which would swallow them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         self.process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         self.began_s = time.monotonic()
         self.starts += 1
 
@@ -144,7 +149,7 @@ class Supervisor:
         woken, waking = socket.socketpair()
         waking.setblocking(False)
         signal.set_wakeup_fd(waking.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             signal.signal(number, self._count_signal)
         yield woken
 
@@ -152,11 +157,12 @@ class Supervisor:
         self._signals += 1
 
     def _run(self, work: Callable[[], None]) -> None:
-        """Begin a child: nothing of the supervisor's own is left in it."""
+        """Begin a child, without what the supervisor does about signals and its own end."""
         os.close(self._pipe_end)
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         os.setpgid(0, 0)  # a terminal's Ctrl-C goes to the supervisor alone, which tells the others
         work()
 

@@ -282,3 +282,22 @@ def test_an_engine_that_says_nothing_is_not_live(store: ModelStore) -> None:
             assert "engine" in client.health.live().reasons
 
     run(play())
+
+
+def test_a_front_end_that_can_follow_no_more_ends(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its supervisor replaces it; else it would say for good that the engine restarts."""
+
+    async def play() -> None:
+        async with linked(store, "small", frontends=0) as all_:
+            monkeypatch.setattr("os.memfd_create", lambda _: fail())
+            with pytest.raises(ExceptionGroup) as ended:
+                async with all_.client():
+                    pass
+            assert ended.group_contains(OSError, match="no memory")
+
+    def fail() -> int:
+        raise OSError("no memory")
+
+    run(play())
