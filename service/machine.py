@@ -22,8 +22,8 @@ def available_cores(control_group: Path = CONTROL_GROUP) -> int:
 def default_frontends(cores: int) -> int:
     """Return how many front ends feed a device: one for every four cores.
 
-    What one process carries is measured in docs/performance.md. Four cores reach it where they
-    decode for an accelerator, and five where they also compute, as fast as CPUs do today.
+    Four cores that decode for an accelerator give one process as much as it carries; how that is
+    reckoned stands in docs/performance.md.
     """
     return max(1, cores // 4) if SHARES_MEMORY else 1
 

@@ -164,9 +164,7 @@ class Qualifier:
         latencies_s: dict[int, float] = {}
         for size in takewhile(lambda size: size <= self.sizes.largest, (2**i for i in range(32))):
             took_s = await self._time(program, size)
-            if took_s > LONG_S and took_s > 2 * latencies_s.get(size // 2, took_s) * (
-                1 - LONG_GAIN
-            ):
+            if size > 1 and _is_too_long(took_s, half_s=latencies_s[size // 2]):
                 break
             latencies_s[size] = took_s
             if size >= ALWAYS_IMAGES and _gains_little(latencies_s, size):
@@ -253,3 +251,8 @@ def _seconds(call: Call) -> float:
 def _gains_little(latencies_s: Mapping[int, float], size: int) -> bool:
     """Say whether a size is no faster, image for image, than a quarter of it."""
     return latencies_s[size] > 4 * latencies_s[size // 4] * (1 - WORTHWHILE)
+
+
+def _is_too_long(took_s: float, *, half_s: float) -> bool:
+    """Say whether a batch lasts long and gains too little for it on two of half its size."""
+    return took_s > LONG_S and took_s > 2 * half_s * (1 - LONG_GAIN)

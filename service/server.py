@@ -141,9 +141,10 @@ async def run(
     server: Server, sockets: list[socket.socket] | None = None, *, announces: bool = True
 ) -> None:
     """Run the server until a signal; the one that announces says when the start has ended."""
-    settling = asyncio.create_task(_settle(server, announces=announces))
-    await server.serve(sockets)
-    settling.cancel()
+    async with asyncio.TaskGroup() as tasks:  # so that no fault of the other task is passed over
+        settling = tasks.create_task(_settle(server, announces=announces))
+        await server.serve(sockets)
+        settling.cancel()
 
 
 def bind(settings: Settings) -> socket.socket:
