@@ -5,7 +5,7 @@ import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
@@ -26,7 +26,6 @@ from service.errors import (
     NoSuchPage,
     ServiceError,
 )
-from service.fetch import UrlFetcher
 from service.keys import read_keys
 from service.observe import ObserveMiddleware
 from service.parts import Parts
@@ -34,6 +33,9 @@ from service.pipeline import Pipeline
 from service.routes import common, monitoring, require_key, router
 from service.schemas import Problem
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.fetch import UrlFetcher
 
 
 class Application(FastAPI):
@@ -107,12 +109,18 @@ def _make_parts(settings: Settings, engine: EngineView) -> Parts:
             settings.max_image_pixels,
             settings.decode_scaling,
         ),
-        fetcher=UrlFetcher(
-            settings.url_allow,
-            max_bytes=settings.max_body_bytes,
-            timeout_s=settings.url_timeout_ms / 1e3,
-        ),
+        fetcher=_make_fetcher(settings) if settings.url_allow else None,
         keys=read_keys(settings),
+    )
+
+
+def _make_fetcher(settings: Settings) -> "UrlFetcher":
+    from service.fetch import UrlFetcher  # noqa: PLC0415  (a start without it is sooner ready)
+
+    return UrlFetcher(
+        settings.url_allow,
+        max_bytes=settings.max_body_bytes,
+        timeout_s=settings.url_timeout_ms / 1e3,
     )
 
 
@@ -126,7 +134,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
-        await parts.fetcher.close()
+        if parts.fetcher is not None:
+            await parts.fetcher.close()
         parts.pipeline.decoders.close()
 
 

@@ -20,7 +20,15 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from service.curve import LatencyCurve
 from service.settings import Runtime
@@ -38,6 +46,7 @@ class Plan(BaseModel):
     runtime: Runtime
     pads: bool
     latencies_s: dict[PositiveInt, PositiveFloat] = Field(min_length=1)
+    golden_deviation: NonNegativeFloat
 
     @property
     def curve(self) -> LatencyCurve:

@@ -81,7 +81,7 @@ class UrlFetcher:
         self._max_redirects = max_redirects
         self._resolve = resolve
         self._is_public = is_public
-        self._transport = _transport(tls) if allow else None
+        self._transport = _transport(tls)
 
     async def fetch(self, url: str) -> bytes:
         """Return the bytes behind a URL.
@@ -89,8 +89,6 @@ class UrlFetcher:
         Raises UrlNotAllowed for what may not be asked, BodyTooLarge, and BadRequest for a host that
         does not answer as hoped.
         """
-        if self._transport is None:
-            raise UrlNotAllowed("Fetching by URL is off: this server lists no host for it.")
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._follow(_parsed(url))
@@ -99,8 +97,7 @@ class UrlFetcher:
 
     async def close(self) -> None:
         """Close what is still open."""
-        if self._transport is not None:
-            await self._transport.aclose()
+        await self._transport.aclose()
 
     async def _follow(self, url: httpx.URL) -> bytes:
         for _ in range(1 + self._max_redirects):
@@ -143,7 +140,6 @@ class UrlFetcher:
         return addresses
 
     async def _connect(self, url: httpx.URL, addresses: Sequence[Address]) -> httpx.Response:
-        assert self._transport is not None
         *others, last = addresses
         for address in others:
             try:

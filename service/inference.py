@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.base64_text import decode_base64url
 from service.directory import Model
-from service.errors import BadRequest, DeadlineExceeded, ServiceError
+from service.errors import BadRequest, DeadlineExceeded, ServiceError, UrlNotAllowed
 from service.intake import LONG_BYTES, Intake, off_loop, read_images
 from service.observe import Trace
 from service.parameters import read_timeout_ms
@@ -93,6 +93,8 @@ async def _read(request: Request, parts: Parts, url: str | None, image: str | No
     if (url is not None) + (image is not None) + _has_body(request) > 1:
         raise BadRequest("Give the image once: by url=, by image=, or in the body.")
     if url is not None:
+        if parts.fetcher is None:
+            raise UrlNotAllowed("Fetching by URL is off: this server lists no host for it.")
         return Intake([await parts.fetcher.fetch(url)], many=False)
     if image is not None:
         return Intake([decode_base64url(image)], many=False)

@@ -1,8 +1,8 @@
 """How a reference becomes a model that may serve: find, read, compile, warm up, and check.
 
 All of it runs beside what is served already: files and compilation on a thread of their own, and
-on the device thread one call at a time, as if each were a batch. The digests are compared on one
-more thread meanwhile.
+on the device thread one call at a time, as if each were a batch. Meanwhile two more threads compare
+the digests and import the runtime.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from model_store.errors import (
     Corrupt,
@@ -28,13 +28,20 @@ from model_store.parameters import read_parameters
 from model_store.preprocess import to_input
 from model_store.store import ModelStore
 from service.batcher import MicroBatcher
-from service.compile_cache import CompileCache, key_of
+from service.compile_cache import CompileCache, Plan, key_of
 from service.images import decode
 from service.metrics import Metrics
 from service.models import Catalog, ServedModel, Stored
 from service.qualification import Golden, GoldenMismatch, Qualified, Qualifier, Sizes
 from service.runner import Runner
-from service.runtimes.selection import Compiling, Network, accelerator, make_program, runtimes
+from service.runtimes.selection import (
+    Compiling,
+    Network,
+    accelerator,
+    import_likeliest,
+    make_program,
+    runtimes,
+)
 from service.settings import Settings
 
 log = logging.getLogger("mixer.models")
@@ -44,8 +51,20 @@ BUILTIN_ROOT = Path(__file__).parent.parent / "model_store" / "builtin"
 T = TypeVar("T")
 
 
+class _Read(NamedTuple):
+    """What is known of a version once its files are read."""
+
+    manifest: Manifest
+    qualifier: Qualifier
+    plan_key: str
+    plan: Plan | None
+
+
 class Loader:
-    """Finds versions and loads them, on one thread of its own."""
+    """Finds versions and loads them, on one thread of its own.
+
+    `importing` ends when the modules that the models wait for are there.
+    """
 
     def __init__(
         self,
@@ -60,7 +79,9 @@ class Loader:
         self._compiling = Compiling(on_compilation, self._cache.folder)
         self._thread_id: int | None = None
         self._thread = ThreadPoolExecutor(1, "load", initializer=self._remember_thread)
-        self._verifier = ThreadPoolExecutor(1, "verify")
+        self._beside = ThreadPoolExecutor(2, "beside")
+        # Once for all models, and from now: the first of them is found and read meanwhile.
+        self.importing = self._beside.submit(import_likeliest, settings.runtime, self._compiling)
         self._embedded = ModelStore(str(BUILTIN_ROOT))
 
     async def locate(self, reference: str, served: Stored | None) -> Stored:
@@ -90,7 +111,7 @@ class Loader:
             GoldenMismatch: no runtime reproduces the golden outputs.
         """
         opening = asyncio.get_running_loop().run_in_executor(
-            self._verifier, partial(stored.store.open, stored.version)
+            self._beside, partial(stored.store.open, stored.version)
         )
         try:
             model = await self._load(stored, opening)
@@ -102,23 +123,15 @@ class Loader:
 
     async def _load(self, stored: Stored, opening: Awaitable[Path]) -> ServedModel:
         folder = stored.store.folder(stored.version) or await opening
-        manifest = await self._call(partial(stored.store.manifest, stored.version))
-        network = await self._call(partial(self._network, stored, folder, manifest))
-        qualifier = Qualifier(
-            partial(make_program, network=network, compiling=self._compiling),
-            manifest.architecture.image_size,
-            await self._call(partial(self._golden, stored.version, folder, manifest)),
-            Sizes(self._settings.buckets, self._settings.max_batch_images),
-            self._catalog.device,
-            self._call,
-        )
-        key = await self._call(partial(self._plan_key, manifest, network))
-        qualified = await self._qualify(stored.version, qualifier, key, opening)
+        read = await self._call(partial(self._read, stored, folder))
+        # Whatever it raises will be raised again where the runtime is used.
+        await asyncio.gather(asyncio.wrap_future(self.importing), return_exceptions=True)
+        qualified = await self._qualify(stored.version, read, opening)
         runner = Runner(
             qualified.program,
             self._catalog.device,
             qualified.curve,
-            manifest.architecture.image_size,
+            read.manifest.architecture.image_size,
             on_batch=self._batch_observer(stored.version),
         )
         batcher = MicroBatcher(
@@ -126,7 +139,7 @@ class Loader:
             max_queue_images=self._settings.max_queue_images,
             other_backlog_s=partial(self._catalog.backlog_beside_s, runner),
         )
-        return ServedModel(stored, manifest, runner, batcher, qualified.golden_deviation)
+        return ServedModel(stored, read.manifest, runner, batcher, qualified.golden_deviation)
 
     def is_this_thread(self) -> bool:
         """Say whether the caller runs on the loading thread."""
@@ -134,8 +147,8 @@ class Loader:
 
     def close(self) -> None:
         """End the threads without waiting for what they are doing."""
-        for thread in (self._thread, self._verifier):
-            thread.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._thread, self._beside):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def _call(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
@@ -170,20 +183,34 @@ class Loader:
         return observe
 
     async def _qualify(
-        self, version: VersionRef, qualifier: Qualifier, key: str, opening: Awaitable[Path]
+        self, version: VersionRef, read: "_Read", opening: Awaitable[Path]
     ) -> Qualified:
         """Qualify by the plan that an earlier start left, else anew, and then leave a plan."""
-        if (plan := await self._call(partial(self._cache.recall, key))) is not None:
+        if read.plan is not None:
             try:
-                return await qualifier.by_plan(plan)
+                return await read.qualifier.by_plan(read.plan)
             except Exception:
                 await opening
                 log.exception("%s: the plan of an earlier start fails: measuring anew", version)
         await opening  # what a damaged file gives is not worth the measuring
         allowed = await self._call(partial(runtimes, self._settings.runtime))
-        qualified = await qualifier.best_of(allowed)
-        await self._call(partial(self._cache.remember, key, qualified.plan))
+        qualified = await read.qualifier.best_of(allowed)
+        await self._call(partial(self._cache.remember, read.plan_key, qualified.plan))
         return qualified
+
+    def _read(self, stored: Stored, folder: Path) -> "_Read":
+        manifest = stored.store.manifest(stored.version)
+        network = self._network(stored, folder, manifest)
+        qualifier = Qualifier(
+            partial(make_program, network=network, compiling=self._compiling),
+            manifest.architecture.image_size,
+            self._golden(stored.version, folder, manifest),
+            Sizes(self._settings.buckets, self._settings.max_batch_images),
+            self._catalog.device,
+            self._call,
+        )
+        key = self._plan_key(manifest, network)
+        return _Read(manifest, qualifier, key, self._cache.recall(key))
 
     def _network(self, stored: Stored, folder: Path, manifest: Manifest) -> Network:
         return Network(

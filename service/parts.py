@@ -1,14 +1,17 @@
 """The parts of one process that answers HTTP, made in `app` and handed to the routes."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
 from service.engine import EngineView
-from service.fetch import UrlFetcher
 from service.keys import ApiKeys
 from service.pipeline import Pipeline
 from service.settings import Settings
+
+if TYPE_CHECKING:  # it brings an HTTP client, which most servers do not need
+    from service.fetch import UrlFetcher
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Parts:
     settings: Settings
     engine: EngineView
     pipeline: Pipeline
-    fetcher: UrlFetcher
+    fetcher: "UrlFetcher | None"
     keys: ApiKeys | None
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from concurrent.futures import Future, wait
 
 from service.engine import Engine
 from service.keys import read_keys
@@ -17,7 +18,7 @@ async def serve(settings: Settings) -> None:
     read_keys(settings)  # before a model is loaded for nothing
     engine = Engine(settings)
     async with engine.running():
-        await asyncio.to_thread(_import_web)
+        await asyncio.to_thread(_import_web, engine.loader.importing)
         from service.app import create_app  # noqa: PLC0415
         from service.server import AdminServer, Server, run  # noqa: PLC0415
 
@@ -28,5 +29,6 @@ async def serve(settings: Settings) -> None:
         await run(Server(app, settings, AdminServer.of(engine, settings)))
 
 
-def _import_web() -> None:
+def _import_web(runtime: Future[None]) -> None:
+    wait([runtime])  # modules are imported one at a time, and the models wait for these
     import service.server  # noqa: F401, PLC0415

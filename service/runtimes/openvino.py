@@ -5,8 +5,10 @@ Its kernels use what the CPU has (AVX-512, and AMX for bfloat16), which XLA's do
 
 import platform
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -35,16 +37,14 @@ class OpenVinoProgram:
         on_compilation: Callable[[], None] = lambda: None,
         cache_dir: Path | None = None,
     ) -> None:
-        openvino = import_openvino(cache_dir)
-        from service.runtimes.openvino_mixer import build_mixer  # noqa: PLC0415  (imports it too)
-
+        openvino, mixer = import_all(cache_dir)
         self.precision: Precision = precision
         self._image_size = config.image_size
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
         }
-        model = build_mixer(config, preprocessing, arrays)
+        model = mixer.build_mixer(config, preprocessing, arrays)
         self._compiled = openvino.Core().compile_model(model, "CPU", options)
         self._request = self._compiled.create_infer_request()
         on_compilation()
@@ -59,6 +59,11 @@ class OpenVinoProgram:
         # Copied, since the next call writes over them.
         logits, embedding = (self._request.get_output_tensor(i).data.copy() for i in (0, 1))
         return logits, embedding
+
+
+def import_all(cache_dir: Path | None) -> tuple[ModuleType, ModuleType]:
+    """Return OpenVINO and the module of our network in its operations, which imports it too."""
+    return import_openvino(cache_dir), import_module("service.runtimes.openvino_mixer")
 
 
 def is_available() -> bool:

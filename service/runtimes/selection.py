@@ -48,6 +48,18 @@ def runtimes(setting: RuntimeSetting) -> tuple[Runtime, ...]:
     return ("openvino", "xla")
 
 
+def import_likeliest(setting: RuntimeSetting, compiling: Compiling) -> None:
+    """Import what the likeliest runtime needs; else making its first program would.
+
+    Raises:
+        Exception: whatever the runtime's packages raise.
+    """
+    if runtimes(setting)[0] == "openvino":
+        openvino.import_all(compiling.cache_dir)
+    else:
+        from service.runtimes import xla  # noqa: F401, PLC0415  (see above)
+
+
 def make_program(runtime: Runtime, network: Network, compiling: Compiling) -> Program:
     """Make a program that has no batch size compiled yet.
 

@@ -24,12 +24,6 @@ def test_fetches_from_the_checked_address_under_the_original_name(upstream: Upst
     assert names.asked == ["a.test"]
 
 
-def test_off_unless_hosts_are_listed(upstream: Upstream) -> None:
-    with pytest.raises(UrlNotAllowed, match="off"):
-        fetch(f"http://a.test:{upstream.port}/cat", allow=())
-    assert not upstream.seen
-
-
 @pytest.mark.parametrize(
     ("host", "allowed"),
     [

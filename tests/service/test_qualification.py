@@ -162,7 +162,12 @@ def test_the_fastest_runtime_serves(clock: Clock) -> None:
     slow, fast = FakeProgram(clock, lambda n: 3.0 * n), FakeProgram(clock, lambda n: 2.0 * n)
     found = qualify({"openvino": slow, "xla": fast}, sizes=(1, 4))
     assert (found.runtime, found.program) == ("xla", fast)
-    assert found.plan == Plan(runtime="xla", pads=True, latencies_s={1: 2.0, 4: 8.0})
+    assert found.plan == Plan(
+        runtime="xla",
+        pads=True,
+        latencies_s={1: 2.0, 4: 8.0},
+        golden_deviation=found.golden_deviation,
+    )
 
 
 def test_a_fast_runtime_that_computes_wrongly_does_not(clock: Clock) -> None:
@@ -201,14 +206,26 @@ def test_a_mistake_in_one_batch_size_alone_is_found(clock: Clock) -> None:
 
 
 def test_a_plan_spares_the_measuring_and_not_the_check(clock: Clock) -> None:
-    plan = Plan(runtime="xla", pads=True, latencies_s={1: 2.0, 4: 3.0, 8: 5.0})
+    plan = Plan(
+        runtime="xla", pads=True, latencies_s={2: 2.0, 4: 3.0, 8: 5.0}, golden_deviation=0.0
+    )
     program = FakeProgram(clock, lambda _: 1.0)
     found = qualify({"xla": program}, plan=plan)
     assert found.curve.latencies_s == plan.latencies_s
-    assert program.compiled == [1, 4, 8]
-    assert program.ran == [4], "the golden images once, in one batch"
+    assert program.compiled == [2, 4, 8]
+    assert program.ran == [2], "one golden image, in the smallest batch"
     with pytest.raises(GoldenMismatch):
         qualify({"xla": FakeProgram(clock, lambda _: 1.0, error=0.5)}, plan=plan)
+
+
+@pytest.mark.parametrize(("before", "reported"), [(0.004, 0.004), (0.0, 0.001)])
+def test_the_largest_deviation_of_all_starts_is_reported(
+    before: float, reported: float, clock: Clock
+) -> None:
+    plan = Plan(runtime="xla", pads=True, latencies_s={1: 2.0}, golden_deviation=before)
+    found = qualify({"xla": FakeProgram(clock, lambda _: 1.0, error=0.01)}, plan=plan)
+    assert found.golden_deviation == pytest.approx(reported, rel=1e-4)
+    assert found.plan.golden_deviation == found.golden_deviation
 
 
 def test_measuring_ends_soon_where_batches_are_slow(clock: Clock) -> None:

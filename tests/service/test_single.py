@@ -21,6 +21,16 @@ def test_models_load_before_the_web_framework_is_there() -> None:
     assert done.stdout == "False\n"
 
 
+def test_without_hosts_to_fetch_from_no_http_client_is_loaded() -> None:
+    code = (
+        "import sys; from service.app import create_app; from service.engine import Engine\n"
+        "from service.settings import load_settings; settings = load_settings({})\n"
+        "create_app(settings, Engine(settings)); print('httpx' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_a_model_that_is_ready_before_the_port_is_open_is_announced(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from model_store.store import ModelStore
 from service import loading
 from service.qualification import Qualifier
+from service.runtimes import openvino
 from service.settings import Runtime
 from tests.service.watching import loaded, run, version, watching
 
@@ -69,6 +70,17 @@ def test_other_parameters_have_a_plan_of_their_own(store: ModelStore, tmp_path: 
     store.publish("one", version(2))
     loaded(store, "one", compile_cache_dir=cache)
     assert len(plans(cache)) == 2
+
+
+def test_a_runtime_that_cannot_be_imported_leaves_the_other(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ImportError("a library of it is missing")
+
+    monkeypatch.setattr(openvino, "import_all", fail)
+    served = loaded(store, "one", runtime="auto", buckets=(1, 3)).served[0]
+    assert served.runner.program.runtime == "xla"
 
 
 def test_a_plan_that_fails_is_made_anew(

@@ -50,6 +50,20 @@ def test_without_plugins_there_is_no_accelerator_and_jax_is_not_loaded() -> None
 
 
 @pytest.mark.parametrize(
+    ("setting", "imported"),
+    [("openvino", ["openvino"]), ("xla", ["jax"])],
+)
+def test_the_likeliest_runtime_alone_is_imported(setting: str, imported: list[str]) -> None:
+    code = (
+        "import sys; from service.runtimes.selection import Compiling, import_likeliest\n"
+        f"import_likeliest({setting!r}, Compiling(lambda: None))\n"
+        "print([name for name in ('jax', 'openvino') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(imported)
+
+
+@pytest.mark.parametrize(
     ("platform", "found"), [("cpu", ""), ("gpu", "2 NVIDIA H200"), ("tpu", "2 NVIDIA H200")]
 )
 def test_accelerators_are_told_by_number_and_kind(
