@@ -34,6 +34,7 @@ from typing import Generic, Protocol, TypeVar
 
 from service import errors
 from service.curve import LatencyCurve
+from service.pace import Pace
 
 Item = TypeVar("Item")
 Item_contra = TypeVar("Item_contra", contravariant=True)
@@ -42,11 +43,6 @@ Result = TypeVar("Result")
 # What is added to an estimated wait for the estimate's error: nearly all who are admitted against a
 # deadline shall meet it, and a full queue is as long as the deadlines allow anyway.
 MARGIN = 0.4
-
-# Share of the newest batch, if it is full, in the running mean of how much slower batches are than
-# measured; and how slow one batch may count, so that a single stall says little of the next ones.
-PACE_WEIGHT = 0.2
-MAX_PACE = 4.0
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +130,7 @@ class MicroBatcher(Generic[Item, Result]):
         self._submitted = 0  # images inside `submit` now
         self._waiting: list[_Entry[Item, Result]] = []  # oldest first
         self._in_runner: list[_Batch[Item, Result]] = []  # the running one, then the prefetched
-        self._loaded_pace = 1.0  # what batches take under load, of what was measured when idle
+        self._pace = Pace(runner.curve, is_alone=lambda: self._places <= 1)
         self._draining = False
         self._drained = asyncio.Event()
 
@@ -209,7 +205,7 @@ class MicroBatcher(Generic[Item, Result]):
     def _dispatch(self) -> None:
         """Hand over what may go now: anything to an idle device, a full batch behind a busy one."""
         while len(self._in_runner) < 2 and (entries := self._form()):
-            batch = _Batch(entries, self._batch_s(len(entries)), _now())
+            batch = _Batch(entries, self._pace.batch_s(len(entries)), _now())
             self._in_runner.append(batch)
             # In an empty context: a batch belongs to no one request, nor do its log lines.
             batch.task = asyncio.create_task(self._run(batch), context=Context())
@@ -233,15 +229,15 @@ class MicroBatcher(Generic[Item, Result]):
     def _best_size(self) -> int:
         """Choose how many of the waiting the next batch takes: see the module's policy."""
         curve, waiting = self._runner.curve, len(self._waiting)
-        planned, all_s = curve.first_batch(waiting), self._pace * curve.seconds(waiting)
+        planned, all_s = curve.first_batch(waiting), self._pace.seconds(waiting)
         if min(entry.deadline for entry in self._waiting) > _now() + self._in_runner_s() + all_s:
             return planned
 
         def worth(size: int) -> tuple[float, int]:
-            in_time, first_s = self._in_time(size), self._batch_s(size)
+            in_time, first_s = self._in_time(size), self._pace.batch_s(size)
             end = _now() + self._in_runner_s() + first_s
             rest = in_time[size:]
-            rest_s = self._pace * curve.seconds(len(rest))
+            rest_s = self._pace.seconds(len(rest))
             later = sum(entry.deadline > end + rest_s for entry in rest)
             return (min(size, len(in_time)) + later) / (first_s + rest_s), -size
 
@@ -250,18 +246,16 @@ class MicroBatcher(Generic[Item, Result]):
     def _in_time(self, size: int) -> list[_Entry[Item, Result]]:
         """Those of the waiting whom a batch of `size`, handed over now, would answer in time."""
         # Without other models' backlog: to drop wants certainty, and the device may take us first.
-        device_s = self._in_runner_s() + self._batch_s(min(size, len(self._waiting)))
+        device_s = self._in_runner_s() + self._pace.batch_s(min(size, len(self._waiting)))
         end = _now() + device_s
         return [entry for entry in self._waiting if entry.deadline > end]
-
-    def _batch_s(self, images: int) -> float:
-        return self._pace * self._runner.curve.latency_s(images)
 
     async def _run(self, batch: _Batch[Item, Result]) -> None:
         try:
             output = await self._runner.run([entry.item for entry in batch.entries])
             batch.answer(output, _now())
-            self._keep_pace(batch)
+            # Since the device turned to it: what passes between batches delays the queue as well.
+            self._pace.note(len(batch.entries), _now() - batch.started)
         except (Exception, asyncio.CancelledError) as error:  # or the callers would hang
             _log.exception("A batch of %d images failed", len(batch.entries))
             for entry in batch.entries:
@@ -271,22 +265,6 @@ class MicroBatcher(Generic[Item, Result]):
         if batch is running and self._in_runner:
             self._in_runner[0].started = _now()
         self._dispatch()
-
-    def _keep_pace(self, batch: _Batch[Item, Result]) -> None:
-        # Since the device turned to it: what passes between batches delays the queue as well.
-        took_s, images = _now() - batch.started, len(batch.entries)
-        newest = min(MAX_PACE, took_s / self._runner.curve.latency_s(images))
-        weight = PACE_WEIGHT * images / self._runner.curve.largest
-        self._loaded_pace += weight * (newest - self._loaded_pace)
-
-    @property
-    def _pace(self) -> float:
-        """What batches take now, as a multiple of what was measured when idle.
-
-        Beside a lone image nothing competes; and if it were refused for the load of the past, none
-        would ever run to correct it.
-        """
-        return self._loaded_pace if self._places > 1 else 1.0
 
     def _in_runner_s(self) -> float:
         if not self._in_runner:
@@ -302,9 +280,9 @@ class MicroBatcher(Generic[Item, Result]):
         ride in the next, each as large as the newest one.
         """
         if not (busy and self._in_runner):
-            return self._pace * self._runner.curve.seconds(images)
+            return self._pace.seconds(images)
         newest = len(self._in_runner[-1].entries)
-        return self._batch_s(newest) + self._pace * self._runner.curve.seconds(max(images, newest))
+        return self._pace.batch_s(newest) + self._pace.seconds(max(images, newest))
 
     def _growth(self, more_images: int) -> int:
         """Estimate how many later images will ride in the last batch of those now and these.
@@ -322,7 +300,7 @@ class MicroBatcher(Generic[Item, Result]):
 
     def _backlog_s(self, more_images: int = 0) -> float:
         images = self._ahead + more_images
-        return self._in_runner_s() + self._pace * self._runner.curve.seconds(images)
+        return self._in_runner_s() + self._pace.seconds(images)
 
     async def drain(self) -> None:
         """Admit nothing more, and return when all that was accepted is answered. Idempotent."""

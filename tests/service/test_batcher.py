@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.batcher import MARGIN, MAX_PACE, PACE_WEIGHT, Answer, BatchOutput
+from service.batcher import MARGIN, Answer, BatchOutput
 from service.errors import (
     DeadlineExceeded,
     DeadlineUnreachable,
@@ -13,6 +13,7 @@ from service.errors import (
     InternalError,
     Overloaded,
 )
+from service.pace import WEIGHT
 from tests.service.fake_device import REQUEST, Call, FakeDevice, call, made, start
 from tests.service.virtual_time import run, until
 
@@ -414,7 +415,7 @@ def test_estimates_follow_what_batches_really_take() -> None:
         with batcher.admit(2, None):
             (first,) = start(batcher, 0)
             await first
-            assert batcher.backlog_s == pytest.approx(3.0 * (1 + PACE_WEIGHT / 4))  # one of four
+            assert batcher.backlog_s == pytest.approx(3.0 * (1 + WEIGHT / 4))  # one of four
 
     run(main())
 
@@ -433,17 +434,7 @@ def test_estimates_count_what_passes_between_batches() -> None:
         with batcher.admit(2, None):
             (first,) = start(batcher, 0)
             await first
-            assert batcher.backlog_s == pytest.approx(3.0 * (1 + PACE_WEIGHT / 4 / 3))
-
-    run(main())
-
-
-def test_one_stall_says_little_of_the_next_batches() -> None:
-    async def main() -> None:
-        batcher, _ = made(FakeDevice(slower_s=[3000.0]))
-        with batcher.admit(5, None):
-            await asyncio.gather(*start(batcher, 0, 1, 2, 3))
-            assert batcher.backlog_s == pytest.approx(3.0 * (1 + PACE_WEIGHT * (MAX_PACE - 1)))
+            assert batcher.backlog_s == pytest.approx(3.0 * (1 + WEIGHT / 4 / 3))
 
     run(main())
 
