@@ -63,6 +63,10 @@ class BatchRunner(Protocol[Item_contra, Result]):
     def curve(self) -> LatencyCurve:
         """The batch sizes that can be run, and their measured device seconds."""
 
+    @property
+    def elsewhere_s(self) -> float:
+        """Seconds that the device has spent so far on other work than this runner's batches."""
+
     async def run(self, items: Sequence[Item_contra]) -> BatchOutput[Result]:
         """Run one batch; a second may be handed over while the first still runs."""
 
@@ -100,6 +104,7 @@ class _Batch(Generic[Item, Result]):
     entries: Sequence[_Entry[Item, Result]]
     expected_s: float
     started: float
+    elsewhere_s: float  # the runner's, when it started
     task: asyncio.Task[None] | None = None  # kept here: the loop's own reference is weak
 
     def answer(self, output: BatchOutput[Result], now: float) -> None:
@@ -205,7 +210,8 @@ class MicroBatcher(Generic[Item, Result]):
     def _dispatch(self) -> None:
         """Hand over what may go now: anything to an idle device, a full batch behind a busy one."""
         while len(self._in_runner) < 2 and (entries := self._form()):
-            batch = _Batch(entries, self._pace.batch_s(len(entries)), _now())
+            expected_s = self._pace.batch_s(len(entries))
+            batch = _Batch(entries, expected_s, _now(), self._runner.elsewhere_s)
             self._in_runner.append(batch)
             # In an empty context: a batch belongs to no one request, nor do its log lines.
             batch.task = asyncio.create_task(self._run(batch), context=Context())
@@ -254,8 +260,10 @@ class MicroBatcher(Generic[Item, Result]):
         try:
             output = await self._runner.run([entry.item for entry in batch.entries])
             batch.answer(output, _now())
-            # Since the device turned to it: what passes between batches delays the queue as well.
-            self._pace.note(len(batch.entries), _now() - batch.started)
+            # Since the device could turn to it: what passes between batches delays the queue too,
+            # and what the device does for other models is estimated by them.
+            elsewhere_s = self._runner.elsewhere_s - batch.elsewhere_s
+            self._pace.note(len(batch.entries), _now() - batch.started - elsewhere_s)
         except (Exception, asyncio.CancelledError) as error:  # or the callers would hang
             _log.exception("A batch of %d images failed", len(batch.entries))
             for entry in batch.entries:
@@ -263,7 +271,8 @@ class MicroBatcher(Generic[Item, Result]):
         running = self._in_runner[0]
         self._in_runner.remove(batch)
         if batch is running and self._in_runner:
-            self._in_runner[0].started = _now()
+            following = self._in_runner[0]
+            following.started, following.elsewhere_s = _now(), self._runner.elsewhere_s
         self._dispatch()
 
     def _in_runner_s(self) -> float:

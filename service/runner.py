@@ -36,13 +36,21 @@ class Device:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
         self._stacker = ThreadPoolExecutor(1, thread_name_prefix="stack")
         self.last_answer_s = -math.inf  # on the event loop's clock
+        self.busy_s = 0.0  # with all calls so far
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run `function` on the device thread, after all that was asked for before."""
         loop = asyncio.get_running_loop()
-        result = await loop.run_in_executor(self._thread, function)
+        result = await loop.run_in_executor(self._thread, partial(self._count, function))
         self.last_answer_s = loop.time()
         return result
+
+    def _count(self, function: Callable[[], T]) -> T:
+        began_s = time.perf_counter()
+        try:
+            return function()
+        finally:
+            self.busy_s += time.perf_counter() - began_s
 
     async def stack(self, function: Callable[[], T]) -> T:
         """Run `function` beside the device thread."""
@@ -71,6 +79,12 @@ class Runner:
         self._device = device
         self._shape = (image_size, image_size, 3)
         self._on_batch = on_batch
+        self._busy_s = 0.0  # of the device, with this runner's batches
+
+    @property
+    def elsewhere_s(self) -> float:
+        """Seconds that the device has spent so far on what is not a batch of this runner."""
+        return self._device.busy_s - self._busy_s
 
     async def run(self, items: Sequence[np.ndarray]) -> BatchOutput[Row]:
         """Run at most the largest batch of uint8 [H, W, 3] images as one batch."""
@@ -99,5 +113,6 @@ class Runner:
         began_s = time.perf_counter()
         logits_BxN, embedding_BxC = self.program(images_BxHxWx3)
         seconds = time.perf_counter() - began_s
+        self._busy_s += seconds
         rows = [Row(logits_BxN[i], embedding_BxC[i]) for i in range(count)]
         return rows, seconds

@@ -33,13 +33,16 @@ class FakeDevice:
         latencies: Mapping[int, float] = LATENCIES,
         faults: Sequence[str] = (),
         slower_s: Sequence[float] = (),
+        others_s: float = 0.0,
     ) -> None:
         self.curve = LatencyCurve(latencies, pads=True)
         self.runs: list[Run] = []
         self.inside = 0
+        self.elsewhere_s = 0.0
         self.contexts: list[str] = []
         self._faults = chain(faults, repeat("none"))
         self._slower_s = chain(slower_s, repeat(0.0))
+        self._others_s = others_s  # what the device does for others before each batch
         self._device = asyncio.Lock()
 
     async def run(self, items: Sequence[int]) -> BatchOutput[str]:
@@ -59,7 +62,8 @@ class FakeDevice:
             raise OSError("no memory")
         async with self._device:
             device_s = self.curve.latency_s(len(this.items)) + next(self._slower_s)
-            await asyncio.sleep(device_s)
+            await asyncio.sleep(self._others_s + device_s)
+            self.elsewhere_s += self._others_s
         if this.fault == "raise":
             raise OSError("the device fell off the bus")
         if this.fault == "cancel":

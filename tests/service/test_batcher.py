@@ -420,6 +420,18 @@ def test_estimates_follow_what_batches_really_take() -> None:
     run(main())
 
 
+def test_what_the_device_does_for_other_models_slows_no_estimate() -> None:
+    """Their batchers know of it, and tell: counted twice, deadlines that hold would be refused."""
+
+    async def main() -> None:
+        batcher, _ = made(FakeDevice(others_s=6.0))
+        with batcher.admit(10, None):
+            await asyncio.gather(*start(batcher, *range(8)))  # one batch, and one behind it
+            assert batcher.backlog_s == pytest.approx(4.0)
+
+    run(main())
+
+
 def test_estimates_count_what_passes_between_batches() -> None:
     """A runner that needs a second more than its device says delays the queue by it."""
 

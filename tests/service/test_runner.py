@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -150,3 +151,33 @@ def test_the_device_remembers_its_last_answer() -> None:
 
     before, after = run(answered())
     assert after > before
+
+
+def test_a_runner_tells_what_the_device_does_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+
+    class Slow(RecordingProgram):
+        def __call__(self, images_BxHxWx3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            nonlocal now_s
+            now_s += len(images_BxHxWx3)
+            return super().__call__(images_BxHxWx3)
+
+    def made(device: Device) -> Runner:
+        program, curve = Slow(), LatencyCurve({1: 1.0, 2: 2.0}, pads=True)
+        for size in curve.latencies_s:
+            program.compile(size)
+        return Runner(program, device, curve, IMAGE_SIZE)
+
+    async def main() -> None:
+        device = Device()
+        one, other = made(device), made(device)
+        await one.run([image(1), image(2)])
+        await other.run([image(3)])
+        await other.run([image(4), image(5)])
+        assert (one.elsewhere_s, other.elsewhere_s) == (3.0, 2.0)
+        await other.canary()
+        assert (one.elsewhere_s, other.elsewhere_s) == (4.0, 3.0)
+        device.close()
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now_s)
+    asyncio.run(main())
