@@ -12,7 +12,6 @@ runs code in the service, so the folder must be its own.
 import hashlib
 import json
 import logging
-import os
 import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -31,6 +30,7 @@ from pydantic import (
 )
 
 from service.curve import LatencyCurve
+from service.machine import available_cores
 from service.settings import Runtime
 
 log = logging.getLogger("mixer.cache")
@@ -100,10 +100,9 @@ def key_of(**facts: Any) -> str:
 
 @cache
 def machine() -> str:
-    """Return a name for this processor, its number of cores, and the packages' versions."""
-    packages = {name: _version(name) for name in PACKAGES}
-    facts = (platform.machine(), os.cpu_count(), _processor(), packages, platform.python_version())
-    return _digest(facts)[:16]
+    """Return a name for this processor, the number of cores that are ours, and the versions."""
+    packages = {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()}
+    return _digest((platform.machine(), available_cores(), _processor(), packages))[:16]
 
 
 def _processor() -> str:

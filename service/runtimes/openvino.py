@@ -14,6 +14,7 @@ import numpy as np
 
 from model_store.preprocess import Preprocessing
 from model_store.variants import MixerConfig
+from service.machine import available_cores
 from service.runtimes.openvino_import import import_openvino
 from service.runtimes.program import Precision
 
@@ -43,11 +44,20 @@ class OpenVinoProgram:
         options = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
+            # Else as many as the machine has cores, whatever a container's quota: the kernel would
+            # stop all of them again and again. Bound to cores, several processes share the same.
+            "INFERENCE_NUM_THREADS": available_cores(),
+            "ENABLE_CPU_PINNING": False,
         }
         model = mixer.build_mixer(config, preprocessing, arrays)
         self._compiled = openvino.Core().compile_model(model, "CPU", options)
         self._request = self._compiled.create_infer_request()
         on_compilation()
+
+    @property
+    def threads(self) -> int:
+        """How many threads compute a batch."""
+        return int(self._compiled.get_property("INFERENCE_NUM_THREADS"))
 
     def compile(self, bucket: int) -> None:
         """Run a batch of `bucket` blank images: kernels are chosen when a size is first seen."""

@@ -3,6 +3,7 @@
 jax is loaded only where XLA may serve: it takes longer than all else of a warm start.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -13,6 +14,7 @@ import numpy as np
 
 from model_store.preprocess import Preprocessing
 from model_store.variants import MixerConfig
+from service.machine import available_cores
 from service.runtimes import openvino
 from service.runtimes.program import Program
 from service.settings import Precision, Runtime, RuntimeSetting
@@ -57,6 +59,7 @@ def import_likeliest(setting: RuntimeSetting, compiling: Compiling) -> None:
     if runtimes(setting)[0] == "openvino":
         openvino.import_all(compiling.cache_dir)
     else:
+        _limit_threads()
         from service.runtimes import xla  # noqa: F401, PLC0415  (see above)
 
 
@@ -74,6 +77,7 @@ def make_program(runtime: Runtime, network: Network, compiling: Compiling) -> Pr
             on_compilation=compiling.on_compilation,
             cache_dir=compiling.cache_dir,
         )
+    _limit_threads()
     from service.runtimes import xla  # noqa: PLC0415  (see above)
 
     xla.use_compile_cache(compiling.cache_dir and compiling.cache_dir / "xla")
@@ -90,7 +94,16 @@ def accelerator() -> str:
     plugins = find_spec("libtpu"), find_spec("jax_plugins"), *entry_points(group="jax_plugins")
     if not any(plugins):
         return ""
+    _limit_threads()
     import jax  # noqa: PLC0415
 
     devices = jax.local_devices()
     return "" if devices[0].platform == "cpu" else f"{len(devices)} {devices[0].device_kind}"
+
+
+def _limit_threads() -> None:
+    """Have XLA take a thread for each core that is ours; a container's quota is unknown to it.
+
+    It has no option for that, only this variable, which it reads when jax first looks for devices.
+    """
+    os.environ.setdefault("PJRT_NPROC", str(available_cores()))  # noqa: TID251  (set, not read)

@@ -1,5 +1,6 @@
 """The OpenVINO runtime: the graph of its own computes the flax network."""
 
+import os
 import platform
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from model_store.golden import deviation
 from model_store.mixer import load_mixer
 from model_store.preprocess import Preprocessing, normalise
 from model_store.variants import MixerConfig
+from service.runtimes import openvino
 from service.runtimes.openvino import OpenVinoProgram, is_available
 from tests.model_store.tiny import random_arrays
 from tests.models import TINY, square_pipeline
@@ -108,3 +110,13 @@ def test_each_compilation_is_told() -> None:
 
 def test_it_is_available_here() -> None:
     assert is_available()
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_it_takes_no_more_threads_than_there_are_cores_for_it(
+    monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    """A container's quota is unknown to OpenVINO, which would take all cores of the machine."""
+    monkeypatch.setattr(openvino, "available_cores", lambda: cores)
+    program = OpenVinoProgram(TINY, square_pipeline(TINY), random_arrays(TINY, seed=1))
+    assert program.threads == min(cores, len(os.sched_getaffinity(0)))

@@ -63,6 +63,21 @@ def test_the_likeliest_runtime_alone_is_imported(setting: str, imported: list[st
     assert done.stdout.strip() == str(imported)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_xla_takes_a_thread_for_each_core_that_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's quota is unknown to it; it would take all cores of the machine."""
+    code = (
+        "import os; from service.runtimes import selection; selection.available_cores = lambda: 3\n"
+        "selection.import_likeliest('xla', selection.Compiling(lambda: None))\n"
+        "import jax; jax.numpy.ones((512, 512)).block_until_ready(); tasks = '/proc/self/task'\n"
+        "names = [open(f'{tasks}/{task}/comm').read() for task in os.listdir(tasks)]\n"
+        "print(names.count('tf_XLAEigen\\n'))"
+    )
+    monkeypatch.delenv("PJRT_NPROC", raising=False)  # what this process may have set for itself
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "3\n"
+
+
 @pytest.mark.parametrize(
     ("platform", "found"), [("cpu", ""), ("gpu", "2 NVIDIA H200"), ("tpu", "2 NVIDIA H200")]
 )
