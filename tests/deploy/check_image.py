@@ -16,7 +16,7 @@ import yaml
 
 from model_store.manifest import Manifest
 from tests.deploy.buildah import REPOSITORY, Buildah, what_is_missing
-from tests.deploy.container import Container, first_process
+from tests.deploy.container import Container, first_process, kill
 from tests.deploy.folders import installed, size_mib, written
 from tests.deploy.serving import curl, free_port, one_start, read_until_ready
 
@@ -178,11 +178,11 @@ def test_the_load_tests_pods_judge_a_service(service: Container, loadtest: Conta
     working = [*worker["command"], *worker["args"][:-1], find]
     with ExitStack() as ending:
         unshare = ending.enter_context(service.start({"MIXER_PORT": str(port)}))
-        ending.callback(unshare.kill)
+        ending.callback(kill, unshare)
         assert unshare.stdout
         read_until_ready(unshare.stdout)
         for _ in range(2):
-            ending.callback(ending.enter_context(loadtest.start({}, working)).kill)
+            ending.callback(kill, ending.enter_context(loadtest.start({}, working)))
         code, output = loadtest.run([*master["command"], script], {})
     print(output)
     assert "objectives met" in output

@@ -5,6 +5,8 @@ folders in `writable` and the mounts, the image's user, folder and environment, 
 no way to get any. The network is the machine's.
 """
 
+import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +57,7 @@ class Container:
         variables = {**self.config.environment, **environment}
         return subprocess.Popen(
             [
-                *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
+                *("unshare", "--mount", "--pid", "--fork"),
                 *("sh", "-c", ENTER, "enter"),
                 *(str(self.root), user, group, self.config.folder),
                 *(" ".join(self.writable), " ".join(self.mounts)),
@@ -77,3 +79,13 @@ class Container:
 def first_process(unshare: "subprocess.Popen[str]") -> int:
     """Return the number, on this side, of the process that is number 1 inside."""
     return int(Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text())
+
+
+def kill(unshare: "subprocess.Popen[str]") -> None:
+    """End all that is inside, if anything still is: the end of number 1 is that of the others.
+
+    The end of `unshare` is not: the signal that it could send (`--kill-child`) is given up when
+    the process inside becomes another user's.
+    """
+    for child in Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
