@@ -135,7 +135,7 @@ class MicroBatcher(Generic[Item, Result]):
         self._submitted = 0  # images inside `submit` now
         self._waiting: list[_Entry[Item, Result]] = []  # oldest first
         self._in_runner: list[_Batch[Item, Result]] = []  # the running one, then the prefetched
-        self._pace = Pace(runner.curve, is_alone=lambda: self._places <= 1)
+        self._pace = Pace(runner.curve)
         self._draining = False
         self._drained = asyncio.Event()
 
@@ -171,16 +171,20 @@ class MicroBatcher(Generic[Item, Result]):
         expected_s = max(device_s, preparation_s + ride_s)
         if deadline is not None and _now() + expected_s * (1 + MARGIN) >= deadline:
             raise errors.DeadlineUnreachable("The work ahead outlasts the deadline.")
-        self._places += images
+        self._hold(images)
         self._expected += images
         try:
             yield
         finally:
-            self._places -= images
+            self._hold(-images)
             # A permit does not know its images, so those that never came (undecodable, cancelled)
             # are forgotten by this bound: the expected have the places that the submitted leave.
             self._expected = max(0, min(self._expected, self._places - self._submitted))
             self._settle()
+
+    def _hold(self, more_places: int) -> None:
+        self._places += more_places
+        self._pace.is_alone = self._places <= 1
 
     async def submit(self, item: Item, deadline: float | None = None) -> Answer[Result]:
         """Wait for the answer to one image. Cancelling the wait abandons the image.

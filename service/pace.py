@@ -4,8 +4,6 @@ The curve was measured on an idle machine. Under load the cores also decode and 
 take longer.
 """
 
-from collections.abc import Callable
-
 from service.curve import LatencyCurve
 
 # Share of the newest batch, if it is full, in the running mean of how much slower batches are than
@@ -17,28 +15,27 @@ MAX_SLOWER = 4.0
 class Pace:
     """A curve's seconds at the pace of the newest batches."""
 
-    def __init__(self, curve: LatencyCurve, *, is_alone: Callable[[], bool]) -> None:
-        """`is_alone` says whether there is one image at most to work on."""
+    def __init__(self, curve: LatencyCurve) -> None:
         self._curve = curve
-        self._is_alone = is_alone
-        self._loaded = 1.0  # what batches take under load, as a multiple of what was measured
+        self._slower = 1.0  # what batches take under load, as a multiple of what was measured
+        self.is_alone = True  # whether there is one image at most to work on
 
     def batch_s(self, images: int) -> float:
         """Return the seconds of one batch of so many images (0 to the largest size)."""
-        return self._now * self._curve.latency_s(images)
+        return self._multiple * self._curve.latency_s(images)
 
     def seconds(self, images: int) -> float:
         """Return the least seconds that any split of so many images into batches takes."""
-        return self._now * self._curve.seconds(images)
+        return self._multiple * self._curve.seconds(images)
 
     def note(self, images: int, took_s: float) -> None:
         """Learn from a batch of so many images, in proportion to how full it was."""
         newest = min(MAX_SLOWER, took_s / self._curve.latency_s(images))
         weight = WEIGHT * images / self._curve.largest
-        self._loaded += weight * (newest - self._loaded)
+        self._slower += weight * (newest - self._slower)
 
     @property
-    def _now(self) -> float:
+    def _multiple(self) -> float:
         # Beside a lone image nothing competes; and if it were refused for the load of the past,
         # none would ever run to correct it.
-        return 1.0 if self._is_alone() else self._loaded
+        return 1.0 if self.is_alone else self._slower

@@ -9,7 +9,9 @@ CURVE = LatencyCurve({1: 3.0, 2: 4.0, 4: 5.0}, pads=True)
 
 
 def under_load() -> Pace:
-    return Pace(CURVE, is_alone=lambda: False)
+    pace = Pace(CURVE)
+    pace.is_alone = False
+    return pace
 
 
 def test_until_a_batch_has_run_times_are_as_measured() -> None:
@@ -41,9 +43,8 @@ def test_the_newest_batches_are_what_counts_in_the_end() -> None:
 
 
 def test_a_lone_image_is_taken_for_undisturbed() -> None:
-    alone = False
-    pace = Pace(CURVE, is_alone=lambda: alone)
+    pace = under_load()
     pace.note(4, 15.0)
     assert pace.batch_s(1) > 3.0
-    alone = True
+    pace.is_alone = True
     assert (pace.batch_s(1), pace.seconds(1)) == (3.0, 3.0)
