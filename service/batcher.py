@@ -135,7 +135,7 @@ class MicroBatcher(Generic[Item, Result]):
         self._submitted = 0  # images inside `submit` now
         self._waiting: list[_Entry[Item, Result]] = []  # oldest first
         self._in_runner: list[_Batch[Item, Result]] = []  # the running one, then the prefetched
-        self._pace = Pace(runner.curve)
+        self._pace = Pace(runner)
         self._draining = False
         self._drained = asyncio.Event()
 

@@ -1,5 +1,7 @@
 """The correction of a measured curve by what batches really take."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from service.curve import LatencyCurve
@@ -9,7 +11,7 @@ CURVE = LatencyCurve({1: 3.0, 2: 4.0, 4: 5.0}, pads=True)
 
 
 def under_load() -> Pace:
-    pace = Pace(CURVE)
+    pace = Pace(SimpleNamespace(curve=CURVE))
     pace.is_alone = False
     return pace
 
