@@ -21,7 +21,8 @@ def find_damage(folder: Path) -> str | None:
     listing = folder / LISTING
     if not listing.is_file():
         return None
-    recorded = set(listing.read_text(errors="replace").splitlines())
+    # Other ends of lines than the one that was written are damage.
+    recorded = set(listing.read_bytes().decode(errors="replace").removesuffix("\n").split("\n"))
     # A line that lacks its name is the listing's own damage.
     differing = sorted(line[66:] or LISTING for line in recorded ^ _lines(folder))
     if not differing:

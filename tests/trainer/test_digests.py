@@ -67,10 +67,17 @@ def test_damage_is_named(folder: Path, damage: Callable[[Path], None], message: 
     assert find_damage(folder) == message
 
 
-@pytest.mark.parametrize(
-    ("content", "name"),
-    [(b"", "run"), (b"\xff\xfe", "SHA256SUMS"), (b"0123", "SHA256SUMS")],
-)
-def test_damaged_listing_is_damage(folder: Path, content: bytes, name: str) -> None:
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"0123"])
+def test_damaged_listing_is_damage(folder: Path, content: bytes) -> None:
     (folder / LISTING).write_bytes(content)
-    assert find_damage(folder) == f"{name} is not what was written"
+    assert find_damage(folder) == f"{LISTING} is not what was written"
+
+
+def test_each_bit_of_the_listing_counts(folder: Path) -> None:
+    written = (folder / LISTING).read_bytes()
+    for place in range(len(written)):
+        for bit in range(8):
+            damaged = bytearray(written)
+            damaged[place] ^= 1 << bit
+            (folder / LISTING).write_bytes(damaged)
+            assert find_damage(folder) is not None, (place, bit)
