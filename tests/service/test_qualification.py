@@ -158,6 +158,17 @@ def test_without_padding_every_measured_size_is_kept(clock: Clock) -> None:
     assert list(qualify({"openvino": program}, largest=8).curve.latencies_s) == [1, 2, 4, 8]
 
 
+@pytest.mark.parametrize(("other_s", "chosen"), [(0.74, "xla"), (0.76, "openvino")])
+def test_the_likeliest_runtime_serves_unless_another_is_clearly_faster(
+    other_s: float, chosen: Runtime, clock: Clock
+) -> None:
+    programs: dict[Runtime, FakeProgram | Exception] = {
+        "openvino": FakeProgram(clock, lambda _: 1.0),
+        "xla": FakeProgram(clock, lambda _: other_s),
+    }
+    assert qualify(programs, sizes=(1,)).runtime == chosen
+
+
 def test_the_fastest_runtime_serves(clock: Clock) -> None:
     slow, fast = FakeProgram(clock, lambda n: 3.0 * n), FakeProgram(clock, lambda n: 2.0 * n)
     found = qualify({"openvino": slow, "xla": fast}, sizes=(1, 4))
