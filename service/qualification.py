@@ -38,7 +38,7 @@ LEAD = 0.25
 ALWAYS_IMAGES = 8  # up to here larger batches are taken, whatever the smaller ones promise
 # A batch that lasts longer makes deadlines hard to meet: it must be faster by this share, image for
 # image, than half of it.
-LONG_S, LONG_GAIN = 0.1, 0.2
+LONG_S, LONG_GAIN = 0.2, 0.2
 
 Call = Callable[[], Any]
 
