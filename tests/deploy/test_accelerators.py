@@ -1,4 +1,4 @@
-"""A server whose accelerator is not there is not ready, and never serves on the CPU instead."""
+"""What an accelerator changes: without it nothing serves, and the Job compiles for its servers."""
 
 import os
 import subprocess
@@ -34,3 +34,12 @@ def test_nothing_is_served_without_the_accelerator(render: str, tmp_path: Path) 
     )
     assert done.stdout.strip() == "0 one", done.stderr
     assert "jax" in done.stderr
+
+
+@pytest.mark.parametrize("render", ["gpu", "tpu"])
+def test_the_job_compiles_on_what_the_servers_have(render: str) -> None:
+    """The cache is for a processor and a number of cores, which a container's limit is, too."""
+    job, deployment = (
+        server(one(render, kind)["spec"]["template"]["spec"]) for kind in ("Job", "Deployment")
+    )
+    assert job["resources"] == deployment["resources"]
