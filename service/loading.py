@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -61,10 +61,7 @@ class _Read(NamedTuple):
 
 
 class Loader:
-    """Finds versions and loads them, on one thread of its own.
-
-    `importing` ends when the modules that the models wait for are there.
-    """
+    """Finds versions and loads them, on one thread of its own."""
 
     def __init__(
         self,
@@ -80,9 +77,12 @@ class Loader:
         self._thread_id: int | None = None
         self._thread = ThreadPoolExecutor(1, "load", initializer=self._remember_thread)
         self._beside = ThreadPoolExecutor(2, "beside")
-        # Once for all models, and from now: the first of them is found and read meanwhile.
-        self.importing = self._beside.submit(import_likeliest, settings.runtime, self._compiling)
         self._embedded = ModelStore(str(BUILTIN_ROOT))
+
+    @cached_property
+    def importing(self) -> Future[None]:
+        """The import of the modules that all models wait for; the first look at it begins it."""
+        return self._beside.submit(import_likeliest, self._settings.runtime, self._compiling)
 
     async def locate(self, reference: str, served: Stored | None) -> Stored:
         """Return the version that the reference means now.
@@ -122,10 +122,11 @@ class Loader:
         return model
 
     async def _load(self, stored: Stored, opening: Awaitable[Path]) -> ServedModel:
+        importing = self.importing  # begins beside the reading
         folder = stored.store.folder(stored.version) or await opening
         read = await self._call(partial(self._read, stored, folder))
         # Whatever it raises will be raised again where the runtime is used.
-        await asyncio.gather(asyncio.wrap_future(self.importing), return_exceptions=True)
+        await asyncio.gather(asyncio.wrap_future(importing), return_exceptions=True)
         qualified = await self._qualify(stored.version, read, opening)
         runner = Runner(
             qualified.program,
