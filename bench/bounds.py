@@ -16,7 +16,7 @@ from bench.repetition import interleave, seconds_of
 from bench.rows import Row
 from model_store.preprocess import Preprocessing
 from service.runtimes.program import Program
-from service.runtimes.selection import Compiling, Network, make_program, runtimes
+from service.runtimes.selection import Compiling, Network, Unsupported, make_program, runtimes
 from service.settings import Precision, Runtime, load_settings
 
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -73,8 +73,16 @@ def _programs(variant: str) -> dict[tuple[Runtime, Precision], Program]:
         (runtime, precision): make_program(
             runtime, Network(config, preprocessing, arrays, precision), nobody
         )
-        for runtime, precision in itertools.product(runtimes("auto"), get_args(Precision))
+        for precision in get_args(Precision)
+        for runtime in _runtimes(precision)
     }
+
+
+def _runtimes(precision: Precision) -> tuple[Runtime, ...]:
+    try:
+        return runtimes("auto", precision)
+    except Unsupported:
+        return ()
 
 
 def _timed(program: Program, variant: str, batch: int) -> Callable[[], float]:

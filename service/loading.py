@@ -37,6 +37,7 @@ from service.runner import Runner
 from service.runtimes.selection import (
     Compiling,
     Network,
+    Unsupported,
     accelerator,
     import_likeliest,
     make_program,
@@ -194,7 +195,8 @@ class Loader:
                 await opening
                 log.exception("%s: the plan of an earlier start fails: measuring anew", version)
         await opening  # what a damaged file gives is not worth the measuring
-        allowed = await self._call(partial(runtimes, self._settings.runtime))
+        precision = self._settings.precision_of(version.model)
+        allowed = await self._call(partial(runtimes, self._settings.runtime, precision))
         qualified = await read.qualifier.best_of(allowed)
         await self._call(partial(self._cache.remember, read.plan_key, qualified.plan))
         return qualified
@@ -256,7 +258,7 @@ def public_reason(error: Exception) -> str:
         ParameterMismatch: "its parameters do not fit its architecture",
         StoreError: "the store could not be read",
     }
-    if isinstance(error, GoldenMismatch):
+    if isinstance(error, (GoldenMismatch, Unsupported)):
         return str(error)
     known = (reason for kind, reason in reasons.items() if isinstance(error, kind))
     return next(known, "it could not be loaded; the log says why")

@@ -18,7 +18,11 @@ from service.machine import available_cores
 from service.runtimes.openvino_import import import_openvino
 from service.runtimes.program import Precision
 
-PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+# What activations are kept in, and products too where nothing else is said.
+PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
+# Beside weights of int8, so many neighbouring activations are rounded to int8 by one scale, which
+# is chosen anew for each batch: no calibration. Smaller groups are slower, and no more exact.
+GROUP_SIZE = 256
 
 
 class OpenVinoProgram:
@@ -48,8 +52,9 @@ class OpenVinoProgram:
             # stop all of them again and again. Bound to cores, several processes share the same.
             "INFERENCE_NUM_THREADS": available_cores(),
             "ENABLE_CPU_PINNING": False,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE if precision == "int8" else 0,
         }
-        model = mixer.build_mixer(config, preprocessing, arrays)
+        model = mixer.build_mixer(config, preprocessing, arrays, int8=precision == "int8")
         self._compiled = openvino.Core().compile_model(model, "CPU", options)
         self._request = self._compiled.create_infer_request()
         on_compilation()

@@ -20,10 +20,14 @@ Parameters = Mapping[str, np.ndarray]
 
 
 def build_mixer(
-    config: MixerConfig, preprocessing: Preprocessing, arrays: Parameters
+    config: MixerConfig, preprocessing: Preprocessing, arrays: Parameters, *, int8: bool = False
 ) -> openvino.Model:
-    """Return the graph uint8 [B, H, W, 3] -> logits float32 [B, N], embedding float32 [B, C]."""
-    graph = _Graph(config, {name: np.asarray(a, np.float32) for name, a in arrays.items()})
+    """Return the graph uint8 [B, H, W, 3] -> logits float32 [B, N], embedding float32 [B, C].
+
+    With `int8` the kernels of channel mixing, four fifths of all products, are rounded.
+    """
+    floats = {name: np.asarray(a, np.float32) for name, a in arrays.items()}
+    graph = _Graph(config, floats, int8=int8)
     pixels = opset14.parameter([-1, config.image_size, config.image_size, 3], np.uint8)
     x_BxSxC = graph.stem(pixels, preprocessing.input_range)
     for i in range(config.depth):
@@ -40,8 +44,9 @@ def build_mixer(
 class _Graph:
     """The parts of one network; each method adds nodes and returns the last."""
 
-    def __init__(self, config: MixerConfig, arrays: Parameters) -> None:
+    def __init__(self, config: MixerConfig, arrays: Parameters, *, int8: bool) -> None:
         self._config, self._arrays = config, arrays
+        self._mixing_kernel = _rounded if int8 else _floats
 
     def stem(self, pixels_BxHxWx3: Node, input_range: tuple[float, float]) -> Node:
         """Cut into patches and project each: the stem's convolution as one product."""
@@ -55,7 +60,7 @@ class _Graph:
         low, high = input_range
         kernel_KxC = self._arrays["stem/kernel"].reshape(-1, width).astype(np.float64)
         bias_C = self._arrays["stem/bias"] + low * kernel_KxC.sum(axis=0)
-        return _dense(patches_BxSxK, kernel_KxC * ((high - low) / 255), bias_C)
+        return _dense(patches_BxSxK, _floats(kernel_KxC * ((high - low) / 255)), bias_C)
 
     def layer_norm(self, x_BxSxC: Node, name: str) -> Node:
         """Give every token mean 0 and variance 1, then scale and shift each channel."""
@@ -77,24 +82,35 @@ class _Graph:
 
     def mix_channels(self, y_BxSxC: Node, name: str) -> Node:
         """Apply the channel MLP to every token."""
-        hidden = self._gelu(self._named_dense(y_BxSxC, f"{name}/Dense_0"))
-        return self._named_dense(hidden, f"{name}/Dense_1")
+        for layer in ("Dense_0", "Dense_1"):
+            kernel = self._mixing_kernel(self._arrays[f"{name}/{layer}/kernel"])
+            y_BxSxC = _dense(y_BxSxC, kernel, self._arrays[f"{name}/{layer}/bias"])
+            if layer == "Dense_0":
+                y_BxSxC = self._gelu(y_BxSxC)
+        return y_BxSxC
 
     def head(self, embedding_BxC: Node) -> Node:
         """Project onto the classes; without a head, onto none."""
         if not self._config.num_classes:
             return opset14.gather(embedding_BxC, _integers(), _integers(1))
-        return self._named_dense(embedding_BxC, "head")
-
-    def _named_dense(self, x: Node, name: str) -> Node:
-        return _dense(x, self._arrays[f"{name}/kernel"], self._arrays[f"{name}/bias"])
+        kernel = _floats(self._arrays["head/kernel"])
+        return _dense(embedding_BxC, kernel, self._arrays["head/bias"])
 
     def _gelu(self, x: Node) -> Node:
         return opset14.gelu(x, self._config.gelu)
 
 
-def _dense(x: Node, kernel: np.ndarray, bias: np.ndarray) -> Node:
-    return opset14.matmul(x, _floats(kernel), False, False) + _floats(bias)
+def _dense(x: Node, kernel: Node, bias: np.ndarray) -> Node:
+    return opset14.matmul(x, kernel, False, False) + _floats(bias)
+
+
+def _rounded(kernel_KxN: np.ndarray) -> Node:
+    """Round each output's weights to -127..127 steps; OpenVINO rounds what they meet by itself."""
+    step_N = np.abs(kernel_KxN).max(axis=0) / 127
+    step_N[step_N == 0] = 1  # nothing but zeros
+    steps_KxN = np.rint(kernel_KxN / step_N).astype(np.int8)
+    integers = opset14.constant(steps_KxN, shared_memory=True)
+    return opset14.convert(integers, np.float32) * _floats(step_N)
 
 
 def _floats(values: np.ndarray) -> Node:

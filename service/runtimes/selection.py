@@ -38,11 +38,22 @@ class Compiling:
     cache_dir: Path | None = None
 
 
-def runtimes(setting: RuntimeSetting) -> tuple[Runtime, ...]:
+class Unsupported(Exception):
+    """Nothing on this machine computes in the precision that is asked for."""
+
+
+def runtimes(setting: RuntimeSetting, precision: Precision = "float32") -> tuple[Runtime, ...]:
     """Return the runtimes that may serve on this machine, the likely fastest first.
 
-    On CPUs alone there is a choice; accelerators are XLA's.
+    On CPUs alone there is a choice; accelerators are XLA's, and int8 is OpenVINO's.
+
+    Raises:
+        Unsupported: it needs OpenVINO, and there is none.
     """
+    if precision == "int8":
+        if not openvino.is_available():
+            raise Unsupported("precision int8 needs OpenVINO, and so an x86 CPU")
+        return ("openvino",)
     if setting != "auto":
         return (setting,)
     if not openvino.is_available() or accelerator():

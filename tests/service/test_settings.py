@@ -70,6 +70,13 @@ def test_several_front_ends_need_memory_that_processes_share(
     assert load_settings({"frontends": 1}).frontends == 1
 
 
+@pytest.mark.parametrize("precision", ["int8", "one=int8,two=float32"])
+def test_int8_is_refused_for_xla(precision: str) -> None:
+    with pytest.raises(InvalidSetting, match="runtime xla: precision int8 needs openvino"):
+        load_settings({"runtime": "xla", "precision": precision})
+    assert load_settings({"precision": precision}).precision_of("one") == "int8"
+
+
 @pytest.mark.parametrize("name", ["admin_port", "api_keys_file", "compile_cache_dir"])
 def test_an_empty_value_is_none_where_none_is_allowed(
     monkeypatch: pytest.MonkeyPatch, name: str

@@ -9,7 +9,7 @@ from model_store.store import ModelStore
 from service import loading
 from service.qualification import Qualifier
 from service.runtimes import openvino
-from service.settings import Runtime
+from service.settings import Precision, Runtime
 from tests.service.watching import loaded, run, version, watching
 
 
@@ -115,16 +115,26 @@ def test_a_cache_that_cannot_be_used_fails_no_start(store: ModelStore, tmp_path:
         assert loaded(store, "one", compile_cache_dir=tmp_path / "in the way").served
 
 
-def test_what_deviates_in_bfloat16_is_reported_and_judged_by_its_own_tolerance(
-    store: ModelStore,
+@pytest.mark.parametrize(("precision", "runtime"), [("bfloat16", "xla"), ("int8", "openvino")])
+def test_what_deviates_by_precision_is_reported_and_judged_by_its_own_tolerance(
+    store: ModelStore, precision: Precision, runtime: Runtime
 ) -> None:
-    half = loaded(store, "one", precision="bfloat16").served[0]
-    assert half.runner.program.precision == "bfloat16"
-    assert 1e-5 < half.golden_deviation < 0.05
-    strict = loaded(store, "one", precision="bfloat16", bfloat16_tolerance=1e-9)
+    rounded = loaded(store, "one", precision=precision, runtime=runtime).served[0]
+    assert rounded.runner.program.precision == precision
+    assert 1e-5 < rounded.golden_deviation < 0.05
+    settings = {"runtime": runtime, "reduced_precision_tolerance": 1e-9}
+    strict = loaded(store, "one", precision=precision, **settings)
     assert "does not reproduce its golden outputs" in strict.missing["one"]
-    mixed = loaded(store, "one", precision="bfloat16,one=float32").served[0]
+    mixed = loaded(store, "one", precision=f"{precision},one=float32", runtime=runtime).served[0]
     assert mixed.runner.program.precision == "float32"
+
+
+def test_what_no_runtime_computes_here_is_told(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino, "is_available", lambda: False)
+    missing = loaded(store, "one", precision="int8", runtime="auto").missing
+    assert missing == {"one": "precision int8 needs OpenVINO, and so an x86 CPU"}
 
 
 def test_both_runtimes_answer_the_same(store: ModelStore) -> None:

@@ -9,9 +9,16 @@ import pytest
 
 from service.runtimes import openvino, selection
 from service.runtimes.openvino import OpenVinoProgram
-from service.runtimes.selection import Compiling, Network, accelerator, make_program, runtimes
+from service.runtimes.selection import (
+    Compiling,
+    Network,
+    Unsupported,
+    accelerator,
+    make_program,
+    runtimes,
+)
 from service.runtimes.xla import XlaProgram
-from service.settings import Runtime
+from service.settings import Runtime, RuntimeSetting
 from tests.model_store.tiny import random_arrays
 from tests.models import TINY, square_pipeline
 
@@ -38,6 +45,18 @@ def test_auto_lets_both_race_on_a_cpu_alone(
     monkeypatch.setattr(openvino, "is_available", lambda: installed)
     monkeypatch.setattr(selection, "accelerator", lambda: found)
     assert runtimes("auto") == allowed
+
+
+@pytest.mark.parametrize("setting", ["auto", "openvino"])
+@pytest.mark.parametrize("found", ["", "1 H200"])
+def test_int8_is_openvinos_alone(
+    monkeypatch: pytest.MonkeyPatch, setting: RuntimeSetting, found: str
+) -> None:
+    monkeypatch.setattr(selection, "accelerator", lambda: found)
+    assert runtimes(setting, "int8") == ("openvino",)
+    monkeypatch.setattr(openvino, "is_available", lambda: False)
+    with pytest.raises(Unsupported, match="int8 needs OpenVINO"):
+        runtimes(setting, "int8")
 
 
 def test_without_plugins_there_is_no_accelerator_and_jax_is_not_loaded() -> None:
