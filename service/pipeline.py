@@ -51,7 +51,9 @@ class Pipeline:
         preparation_s = self.decoders.backlog_s
         admitted = model.admit(len(images), deadline, preparation_s=preparation_s)
         async with admitted as submit:
-            outcomes = (self._outcome(model, submit, image, deadline) for image in images)
+            outcomes = [self._outcome(model, submit, image, deadline) for image in images]
+            if len(outcomes) == 1:  # the usual request, which needs no task of its own
+                return [await outcomes[0]]
             return await asyncio.gather(*outcomes)
 
     async def refuse_early(self, model: Model, deadline: float) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -111,13 +111,13 @@ def test_the_next_batch_is_stacked_while_the_device_is_busy() -> None:
             return super().__call__(images_BxHxWx3)
 
     class Watched(list[np.ndarray]):
-        def __len__(self) -> int:
+        def __iter__(self) -> Iterator[np.ndarray]:
             stacked.set()
-            return super().__len__()
+            return super().__iter__()
 
     async def overlap(runner: Runner) -> bool:
         first = asyncio.create_task(runner.run([image(1)]))
-        second = asyncio.create_task(runner.run(Watched([image(2)])))
+        second = asyncio.create_task(runner.run(Watched([image(2), image(3)])))
         prepared = await asyncio.to_thread(stacked.wait, 10)
         release.set()
         await asyncio.gather(first, second)
@@ -127,14 +127,38 @@ def test_the_next_batch_is_stacked_while_the_device_is_busy() -> None:
     assert prepared
 
 
-def test_a_failing_program_fails_the_call_and_not_the_thread(program: RecordingProgram) -> None:
+def test_a_failing_program_fails_the_call_and_not_the_thread() -> None:
+    class Superstitious(RecordingProgram):
+        def __call__(self, images_BxHxWx3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            if (images_BxHxWx3 == 13).any():
+                raise ValueError("not with me")
+            return super().__call__(images_BxHxWx3)
+
     async def fail_then_work(runner: Runner) -> Any:
+        for items in ([image(13)], [image(5), image(13)]):
+            with pytest.raises(ValueError, match="not with me"):
+                await runner.run(items)
         with pytest.raises(ValueError, match="dimensionality"):
-            await runner.run([np.zeros((1, 2, 3, 4), np.uint8)])
+            await runner.run([np.zeros((1, 2, 3, 4), np.uint8)] * 2)
         return await runner.run([image(6)])
 
-    output, _ = with_runner(program, fail_then_work)
+    output, _ = with_runner(Superstitious(), fail_then_work)
     assert output.rows[0].logits_N[0] == 6
+
+
+def test_one_image_goes_to_the_device_without_a_copy() -> None:
+    """A lone request would wait for one more thread to wake."""
+    shared: list[bool] = []
+    lone = image(4)
+
+    class Seeing(RecordingProgram):
+        def __call__(self, images_BxHxWx3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            shared.append(np.shares_memory(images_BxHxWx3, lone))
+            return super().__call__(images_BxHxWx3)
+
+    output, _ = with_runner(Seeing(), lambda runner: runner.run([lone]))
+    assert shared == [True]
+    assert [row.logits_N[0] for row in output.rows] == [4]
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
