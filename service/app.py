@@ -30,7 +30,7 @@ from service.keys import read_keys
 from service.observe import ObserveMiddleware
 from service.parts import Parts
 from service.pipeline import Pipeline
-from service.routes import common, monitoring, require_key, router
+from service.routes import common, images, listing, monitoring, require_key
 from service.schemas import Problem
 from service.settings import Settings
 
@@ -82,7 +82,8 @@ def create_app(settings: Settings, engine: EngineView) -> FastAPI:
         redirect_slashes=False,  # the address would be made from the client's Host header
     )
     parts = app.state.parts = _make_parts(settings, engine)
-    app.include_router(router, dependencies=[Depends(require_key)] if parts.keys else [])
+    for each in (images, listing):
+        app.include_router(each, dependencies=[Depends(require_key)] if parts.keys else [])
     furnish(app, engine, common, *([monitoring] if settings.admin_port is None else []))
     return app
 
@@ -165,7 +166,7 @@ def _allowed_methods(request: Request, first: str) -> str:
     methods = set(first.split(", ")).union(
         *(
             route.methods or ()
-            for route in router.routes
+            for route in images.routes
             if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
         )
     )

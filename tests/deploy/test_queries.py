@@ -8,7 +8,7 @@ from prometheus_client import Metric
 
 from model_store.store import ModelStore
 from service.errors import ServiceError
-from service.routes import router
+from service.routes import images, listing
 from tests.contract.metering import families
 from tests.contract.pictures import encoded, picture
 from tests.deploy.promql import Selector, read
@@ -87,7 +87,7 @@ def _labels_of(selector: Selector, exported: Exported) -> set[str]:
 
 @pytest.mark.parametrize("expression", QUERIES)
 def test_its_matchers_name_values_that_exist(exported: Exported, expression: str) -> None:
-    routes = {getattr(route, "path", "") for route in router.routes}
+    routes = {getattr(route, "path", "") for route in (*images.routes, *listing.routes)}
     codes = {error.code for error in ServiceError.__subclasses__()}
     bounds = {sample["le"] for sample in exported["mixer_request_duration_seconds_bucket"]}
     allowed = {"endpoint": routes, "reason": codes, "le": bounds}
