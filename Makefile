@@ -34,8 +34,8 @@ format: $(VENV)/dev.installed ## write the format and the safe fixes
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-test: $(VENV)/dev.installed ## all tests
-	$(BIN)/pytest
+test: $(VENV)/dev.installed ## all tests, on two cores
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 image-test: $(VENV)/dev.installed ## build and run the images (root, buildah and debootstrap; no engine)
 	$(BIN)/pytest -s -rs tests/deploy/check_image.py
