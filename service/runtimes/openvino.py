@@ -20,8 +20,8 @@ from service.runtimes.program import Precision
 
 # What activations are kept in, and products too where nothing else is said.
 PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
-# Beside weights of int8, so many neighbouring activations are rounded to int8 by one scale, which
-# is chosen anew for each batch: no calibration. Smaller groups are slower, and no more exact.
+# Beside weights of int8, so many neighbouring activations of a token are rounded by one scale of
+# their own, with no calibration before. Smaller groups are slower, and no more exact.
 GROUP_SIZE = 256
 
 
