@@ -203,7 +203,7 @@ class Settings(BaseSettings):
         if self.admin_port == self.port != 0:
             msg = f"admin_port {self.admin_port} is port: it must be another one, or unset"
             raise ValueError(msg)
-        if self.runtime == "xla" and any(p.rpartition("=")[2] == "int8" for p in self.precision):
+        if self.runtime == "xla" and "int8" in self._precisions.values():
             msg = "runtime xla: precision int8 needs openvino, or auto, which then takes it"
             raise ValueError(msg)
         if self.max_images > self.max_queue_images:
@@ -213,8 +213,13 @@ class Settings(BaseSettings):
 
     def precision_of(self, model: str) -> Precision:
         """Return the precision in which a model computes, given its name."""
-        entries = dict(entry.rpartition("=")[::2] for entry in self.precision)
-        return cast("Precision", entries.get(model, entries.get("", "float32")))
+        precisions = self._precisions
+        return cast("Precision", precisions.get(model, precisions.get("", "float32")))
+
+    @property
+    def _precisions(self) -> dict[str, str]:
+        """By the model's name; that of all others has no name."""
+        return dict(entry.rpartition("=")[::2] for entry in self.precision)
 
     def tolerance(self, precision: Precision) -> float:
         """Return the largest deviation of the golden logits that is allowed in this precision."""

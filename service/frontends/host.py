@@ -25,7 +25,7 @@ class Host:
     def __init__(self, engine: Engine, listening: socket.socket, heartbeat_s: float) -> None:
         """Take a listening Unix socket; it is not closed, since a successor may need it."""
         self._engine, self._listening, self._heartbeat_s = engine, listening, heartbeat_s
-        self._greeting: set[socket.socket] = set()  # connections that have no desk yet
+        self._ungreeted: set[socket.socket] = set()  # connections that have no desk yet
         self._desks: set[Desk] = set()
         self._numbers = count()
         self._keys: dict[ServedModel, int] = {}
@@ -40,10 +40,10 @@ class Host:
                 tasks.create_task(self._give_signs_of_life())
                 while True:
                     connection, _ = await asyncio.get_running_loop().sock_accept(self._listening)
-                    self._greeting.add(connection)
+                    self._ungreeted.add(connection)
                     tasks.create_task(self._welcome(connection))
         finally:
-            for connection in self._greeting:
+            for connection in self._ungreeted:
                 connection.close()
             for desk in self._desks:
                 desk.wire.close()
@@ -59,12 +59,12 @@ class Host:
             memory = await loop.run_in_executor(None, _greeting, connection)
         except OSError as error:
             log.warning("a front end did not greet: %s", error)
-            self._greeting.discard(connection)
+            self._ungreeted.discard(connection)
             connection.close()
             return
         desk = Desk(self._engine, Mapping(memory), self._desk_changed)
         await loop.connect_accepted_socket(lambda: desk.wire, connection)
-        self._greeting.discard(connection)
+        self._ungreeted.discard(connection)
         self._desks.add(desk)
         self._desk_changed(desk)
         self._tell(desk)

@@ -21,7 +21,7 @@ from service.runtimes.program import Precision
 # What activations are kept in, and products too where nothing else is said.
 PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 # Beside weights of int8, so many neighbouring activations of a token are rounded by one scale of
-# their own, with no calibration before. Smaller groups are slower, and no more exact.
+# their own, with no calibration before. Groups of 64 and fewer are slower, and no more exact.
 GROUP_SIZE = 256
 
 

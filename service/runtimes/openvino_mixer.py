@@ -7,7 +7,7 @@ mixed by a product from the left, so that nothing is transposed. That it compute
 test, and at every load the golden check.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import openvino
@@ -46,7 +46,7 @@ class _Graph:
 
     def __init__(self, config: MixerConfig, arrays: Parameters, *, int8: bool) -> None:
         self._config, self._arrays = config, arrays
-        self._mixing_kernel = _rounded if int8 else _floats
+        self._mixing_kernel: Callable[[np.ndarray], Node] = _rounded if int8 else _floats
 
     def stem(self, pixels_BxHxWx3: Node, input_range: tuple[float, float]) -> Node:
         """Cut into patches and project each: the stem's convolution as one product."""
@@ -82,19 +82,17 @@ class _Graph:
 
     def mix_channels(self, y_BxSxC: Node, name: str) -> Node:
         """Apply the channel MLP to every token."""
-        for layer in ("Dense_0", "Dense_1"):
-            kernel = self._mixing_kernel(self._arrays[f"{name}/{layer}/kernel"])
-            y_BxSxC = _dense(y_BxSxC, kernel, self._arrays[f"{name}/{layer}/bias"])
-            if layer == "Dense_0":
-                y_BxSxC = self._gelu(y_BxSxC)
-        return y_BxSxC
+        hidden = self._gelu(self._named_dense(y_BxSxC, f"{name}/Dense_0", self._mixing_kernel))
+        return self._named_dense(hidden, f"{name}/Dense_1", self._mixing_kernel)
 
     def head(self, embedding_BxC: Node) -> Node:
         """Project onto the classes; without a head, onto none."""
         if not self._config.num_classes:
             return opset14.gather(embedding_BxC, _integers(), _integers(1))
-        kernel = _floats(self._arrays["head/kernel"])
-        return _dense(embedding_BxC, kernel, self._arrays["head/bias"])
+        return self._named_dense(embedding_BxC, "head", _floats)
+
+    def _named_dense(self, x: Node, name: str, kernel: Callable[[np.ndarray], Node]) -> Node:
+        return _dense(x, kernel(self._arrays[f"{name}/kernel"]), self._arrays[f"{name}/bias"])
 
     def _gelu(self, x: Node) -> Node:
         return opset14.gelu(x, self._config.gelu)

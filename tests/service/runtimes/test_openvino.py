@@ -106,7 +106,7 @@ def test_reduced_precision_deviates_a_little_from_float32(
     arrays, pipeline = random_arrays(config, seed=3), square_pipeline(config)
     expected = OpenVinoProgram(config, pipeline, arrays)(pixels(config, 4))
     found = OpenVinoProgram(config, pipeline, arrays, precision=precision)(pixels(config, 4))
-    assert 1e-5 < deviation(expected[0], found[0]) < 0.05
+    assert 1e-5 < deviation(expected[0], found[0]) < 0.02
 
 
 @settings(max_examples=15, deadline=None)
