@@ -4,7 +4,6 @@ The names are those of the authors' published `.npz` files, and the store uses n
 """
 
 import math
-import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from model_store.errors import Corrupt, NotFound, ParameterMismatch
+from model_store.in_memory import read_file
 from model_store.variants import MixerConfig
 
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
@@ -84,18 +84,31 @@ def read_parameters(path: Path) -> dict[str, np.ndarray]:
         NotFound: no such file.
         Corrupt: not a safetensors file, or an array of a type that no parameter has.
     """
+    return parse_parameters(path, read_file(path))
+
+
+def parse_parameters(path: Path, content: memoryview) -> dict[str, np.ndarray]:
+    """Return the arrays in what was read of a file; its header is read there once more.
+
+    Raises:
+        NotFound: no such file.
+        Corrupt: not a safetensors file, or an array of a type that no parameter has.
+    """
     try:
         layout = _layout(path)
-        data = _read_data(path, sum(tensor.bytes for tensor in layout))
     except FileNotFoundError as error:
         msg = f"there is no {path}"
         raise NotFound(msg) from error
     except (SafetensorError, OSError) as error:
         msg = f"{path}: {error}"
         raise Corrupt(msg) from error
-    arrays, offset = {}, 0
+    offset = 8 + int.from_bytes(content[:8], "little")
+    if len(content) != offset + sum(tensor.bytes for tensor in layout):
+        msg = f"{path} has changed while it was read"
+        raise Corrupt(msg)
+    arrays = {}
     for tensor in layout:
-        part = np.frombuffer(data, tensor.dtype, math.prod(tensor.shape), offset)
+        part = np.frombuffer(content, tensor.dtype, math.prod(tensor.shape), offset)
         arrays[tensor.name] = part.reshape(tensor.shape)
         offset += tensor.bytes
     return arrays
@@ -122,23 +135,6 @@ def _layout(path: Path) -> list[_Tensor]:
                 raise Corrupt(msg)
             layout.append(_Tensor(name, np.dtype(dtype), tuple(tensor.get_shape())))
     return layout
-
-
-def _read_data(path: Path, size: int) -> mmap.mmap:
-    """Return the bytes after the header.
-
-    In pages that were never used: numpy would ask for huge ones, which the kernel may have to
-    make room for, at several times the cost of the reading.
-    """
-    # An empty map is not allowed.
-    data = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with path.open("rb") as file:
-        header_bytes = int.from_bytes(file.read(8), "little")
-        file.seek(8 + header_bytes)
-        if file.readinto(data) != size:
-            msg = "it ends within an array"
-            raise OSError(msg)
-    return data
 
 
 def _key_difference(*, expected: set[str], found: set[str]) -> str:

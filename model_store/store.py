@@ -29,6 +29,7 @@ from model_store.names import (
     parse_path,
     parse_reference,
 )
+from model_store.version_files import VersionFiles
 
 __all__ = ["ModelStore", "VersionRef"]
 
@@ -125,16 +126,28 @@ class ModelStore:
             Corrupt: a file is not as it was published.
             StoreError: the storage does not answer, or the cache cannot be written.
         """
-        if (folder := self.folder(ref)) is not None:
+        if (folder := self._folder(ref)) is not None:
             self.verify(ref)
             return folder
         cache_dir = self._cache_dir or Path.home() / ".cache" / "mixer"
         cache = VersionCache(folder_of(self.root, cache_dir), self._bucket)
         return cache.fetch(ref, self.manifest_json(ref))
 
-    def folder(self, ref: VersionRef) -> Path | None:
-        """Return where a local store has the version's files, as they are; None for a remote."""
-        return self._bucket.folder and self._bucket.folder / ref.folder
+    def read(self, ref: VersionRef) -> VersionFiles:
+        """Return a version's files in memory; those of a local store are not compared yet.
+
+        Those of a remote store are fetched and compared as by `open`.
+
+        Raises:
+            NotFound: no such version.
+            Corrupt: a file cannot be read, or is not as it was published.
+            StoreError: the storage does not answer, or the cache cannot be written.
+        """
+        manifest, name = self.manifest(ref), f"{ref} in {self.root}"
+        if (folder := self._folder(ref)) is None:
+            return VersionFiles(self.open(ref), manifest, name, found=None)
+        found = {path.removeprefix(f"{ref.folder}/") for path in self._bucket.paths(ref.folder)}
+        return VersionFiles(folder, manifest, name, found)
 
     def verify(self, ref: VersionRef) -> Manifest:
         """Read every file of a version where it is stored and compare it with its digest.
@@ -218,6 +231,10 @@ class ModelStore:
         # The manifest goes first: from then on no reader sees the version.
         for path in sorted(files, key=lambda path: path != manifest):
             self._bucket.delete(path)
+
+    def _folder(self, ref: VersionRef) -> Path | None:
+        """Return where a local store has the version's files, as they are; None for a remote."""
+        return self._bucket.folder and self._bucket.folder / ref.folder
 
     def _claim(self, model: str, content: bytes) -> VersionRef:
         """Take the next number: of two publishers that try the same one, one goes on to the next.

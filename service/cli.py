@@ -10,6 +10,7 @@ from model_store import cli as store_cli
 from model_store.allocator import keep_freed_memory
 from service.machine import available_cores, default_frontends
 from service.settings import InvalidSetting, Settings, environment_name, load_settings
+from service.stores import Stores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     store_cli.add_commands(commands)
     options = parser.parse_args(arguments)
     if options.command != "serve":
+        gc.enable()  # off since the start of the process: see `service.__main__`
         return store_cli.run(options)
     try:
         return _serve(options)
@@ -58,7 +60,6 @@ def _serve(options: argparse.Namespace) -> int:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.getLogger("jax").setLevel(logging.WARNING)
     keep_freed_memory()
-    gc.disable()  # what modules are made of lasts: a search for garbage there only takes time
     frontends = settings.frontends or default_frontends(available_cores())
     # Imported late: `mixer store` and `--help` need no server.
     if frontends > 1:
@@ -66,13 +67,11 @@ def _serve(options: argparse.Namespace) -> int:
 
         gc.enable()
         return Supervisor(settings, frontends).run()
+    stores = Stores(settings)
+    stores.open_ahead()
     import uvloop  # noqa: PLC0415
 
     from service.single import serve  # noqa: PLC0415
 
-    uvloop.run(serve(settings))
+    uvloop.run(serve(settings, stores))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

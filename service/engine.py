@@ -19,6 +19,7 @@ from service.metrics import Metrics, RequestMetrics
 from service.models import Catalog
 from service.reload import Watcher
 from service.settings import Settings
+from service.stores import Stores
 
 
 class Exposition(NamedTuple):
@@ -53,12 +54,12 @@ class EngineView(Protocol):
 class Engine:
     """Models in the background: loaded, followed in the store, and watched over."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, stores: Stores | None = None) -> None:
         self._settings = settings
         self._on_change: Callable[[], None] | None = None
         self.metrics = Metrics()
         self.catalog = Catalog(settings, self.metrics, self._changed)
-        self.loader = Loader(settings, self.metrics, self.catalog, self._count_compilation)
+        self.loader = Loader(settings, self.metrics, self.catalog, stores, self._count_compilation)
         self.health = HealthChecks(self.catalog, settings, self.metrics, self._changed)
         self.watcher = Watcher(settings, self.catalog, self.loader)
 

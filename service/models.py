@@ -5,12 +5,11 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
 from model_store.manifest import Manifest
-from model_store.store import ModelStore, VersionRef
+from model_store.names import VersionRef
 from model_store.variants import variant_name
 from service.batcher import MicroBatcher
 from service.directory import Directory, Submit
@@ -18,15 +17,9 @@ from service.metrics import Metrics
 from service.runner import Device, Row, Runner
 from service.schemas import Bucket, ModelVersion
 from service.settings import Settings
+from service.stores import Stored
 
 log = logging.getLogger("mixer.models")
-
-
-class Stored(NamedTuple):
-    """A version, and the store that it lies in."""
-
-    store: ModelStore
-    version: VersionRef
 
 
 @dataclass(eq=False)

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from model_store.errors import StoreError
 from model_store.store import ModelStore
 from service.loading import Loader, is_transient, public_reason
-from service.models import Catalog, ServedModel, Stored
+from service.models import Catalog, ServedModel
 from service.qualification import GoldenMismatch
 from service.settings import Settings
+from service.stores import Stored
 
 log = logging.getLogger("mixer.reload")
 

@@ -7,16 +7,17 @@ from concurrent.futures import Future, wait
 from service.engine import Engine
 from service.keys import read_keys
 from service.settings import Settings
+from service.stores import Stores
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, stores: Stores) -> None:
     """Serve until a signal.
 
     Raises:
         InvalidSetting: a file that a setting names is not right.
     """
     read_keys(settings)  # before a model is loaded for nothing
-    engine = Engine(settings)
+    engine = Engine(settings, stores)
     async with engine.running():
         await asyncio.to_thread(_import_web, engine.loader.importing)
         from service.app import create_app  # noqa: PLC0415

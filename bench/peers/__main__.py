@@ -19,6 +19,7 @@ import numpy as np
 from bench.peers.contest import Contestant, Load, NotServing, Score, play, table
 from bench.peers.peer import PEERS, Command, Peer, raw
 from bench.pictures import draw_photo, encode
+from model_store.contents import MANIFEST_FILE
 from service.runtimes.program import Precision
 
 OURS = "mixer serve"
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # else servers would outlive it
     load = Load(_files(chosen.images), chosen.connections, chosen.seconds)
-    contestants = _contestants(chosen.version_dir.resolve(), chosen.precision, chosen.only)
+    contestants = _contestants(chosen.version_dir, chosen.precision, chosen.only)
     try:
         scores = _play_rounds(contestants, load, chosen.rounds)
     except NotServing as error:
@@ -45,7 +46,8 @@ def _play_rounds(contestants: list[Contestant], load: Load, rounds: int) -> dict
     scores: dict[str, list[Score]] = {contestant.name: [] for contestant in contestants}
     expected: list[int] | None = None
     for turn in range(rounds):
-        for contestant in [c for c in contestants if c.name in scores]:
+        # Back and forth, so that none always follows the same other.
+        for contestant in [c for c in contestants if c.name in scores][:: -1 if turn % 2 else 1]:
             try:
                 found, expected = _play_logged(contestant, load, expected)
             except NotServing as error:
@@ -121,10 +123,22 @@ def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _version_dir(text: str) -> Path:
+    """Return the folder of a version.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    folder = Path(text).resolve()
+    if not (folder / MANIFEST_FILE).exists():
+        raise argparse.ArgumentTypeError(f"{text} has no {MANIFEST_FILE}: not a version's folder")
+    return folder
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
     add = parser.add_argument
-    add("--version-dir", type=Path, required=True, help="STORE/MODEL/VERSION")
+    add("--version-dir", type=_version_dir, required=True, help="STORE/MODEL/VERSION")
     add("--precision", choices=get_args(Precision), default="float32")
     add("--connections", type=int, default=64, help="each waits for its answer (default 64)")
     add("--seconds", type=float, default=8.0, help="of measured load in each round (default 8)")

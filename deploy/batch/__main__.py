@@ -15,8 +15,8 @@ from deploy.batch.parts import Part, numbers_of, split
 from model_store.bucket import Bucket
 from model_store.errors import NotFound, StoreError
 from model_store.store import ModelStore
-from service.loading import BUILTIN_ROOT
 from service.settings import InvalidSetting, Precision, Runtime, Settings, load_settings
+from service.stores import BUILTIN_ROOT
 
 TOP_K = 5
 

@@ -25,9 +25,10 @@ from service.decoders import Decoders
 from service.errors import BodyTooLarge
 from service.loading import Loader
 from service.metrics import Metrics
-from service.models import Catalog, ServedModel, Stored
+from service.models import Catalog, ServedModel
 from service.pipeline import Pipeline
 from service.settings import Settings
+from service.stores import Stored
 
 # Reading an object is waiting: more at once than there are cores to decode.
 READ_THREADS = 16

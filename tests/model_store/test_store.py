@@ -29,8 +29,16 @@ def test_a_published_version_is_a_folder_of_files(store: ModelStore) -> None:
 def test_a_local_store_is_read_where_it_lies(tmp_path: Path) -> None:
     local = ModelStore(str(tmp_path))
     ref = local.publish("m", version())
-    assert local.folder(ref) == local.open(ref) == tmp_path / "m/1"
-    assert ModelStore("s3://models").folder(ref) is None
+    assert local.open(ref) == tmp_path / "m/1"
+
+
+def test_a_version_is_read_whole(store: ModelStore) -> None:
+    ref = store.publish("m", version(b"weights"))
+    files = store.read(ref)
+    files.check()
+    assert files.manifest == store.manifest(ref)
+    assert bytes(files[PARAMETERS_FILE]) == b"weights"
+    assert bytes(files[GOLDEN_FILE]) == b"a picture"
 
 
 def test_versions_are_numbered_and_never_change(store: ModelStore) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from model_store.errors import Corrupt
 from model_store.store import ModelStore, VersionRef
+from model_store.version_files import VersionFiles
 from service.compile_cache import Plan
 from service.qualification import Qualified, Qualifier
 from service.runtimes.xla import XlaProgram
@@ -48,7 +49,7 @@ def test_nothing_serves_until_every_byte_is_checked(
     loaded(store, "one", compile_cache_dir=tmp_path)
     may_end, by_plan = threading.Event(), Qualifier.by_plan
 
-    def slow_open(*_: object) -> Path:
+    def slow_check(*_: object) -> None:
         assert may_end.wait(TIMEOUT_S)
         raise Corrupt("one@1: the last byte")
 
@@ -64,7 +65,7 @@ def test_nothing_serves_until_every_byte_is_checked(
             await qualified.wait()
             may_end.set()
 
-        monkeypatch.setattr(ModelStore, "open", slow_open)
+        monkeypatch.setattr(VersionFiles, "check", slow_check)
         monkeypatch.setattr(Qualifier, "by_plan", by_plan_and_tell)
         ending = asyncio.create_task(end_when_qualified())
         async with watching(store, "one", compile_cache_dir=tmp_path) as watched:

@@ -199,7 +199,7 @@ def test_a_version_that_could_not_be_read_is_tried_again(
         async with watching(store, "one") as watched:
             store.publish("one", version(2), alias="production")
             with monkeypatch.context() as patch:
-                patch.setattr(ModelStore, "open", refuse)
+                patch.setattr(ModelStore, "read", refuse)
                 await watched.poll()
             assert watched.catalog.stale == {"one": "the store could not be read"}
             await watched.poll()

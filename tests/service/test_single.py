@@ -21,6 +21,15 @@ def test_models_load_before_the_web_framework_is_there() -> None:
     assert done.stdout == "False\n"
 
 
+def test_the_first_modules_are_imported_without_a_collector_and_threads() -> None:
+    code = (
+        "import service.__main__, gc, os, sys\n"
+        "print('numpy' in sys.modules, gc.isenabled(), len(os.listdir('/proc/self/task')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True False 1\n"
+
+
 def test_without_hosts_to_fetch_from_no_http_client_is_loaded() -> None:
     code = (
         "import sys; from service.app import create_app; from service.engine import Engine\n"

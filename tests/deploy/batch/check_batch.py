@@ -15,7 +15,7 @@ from deploy.batch.job import JOB_FILE, SUCCESS_FILE, manifest_sha256
 from deploy.batch.parts import part_name
 from model_store.bucket import Bucket
 from model_store.store import ModelStore
-from service.loading import BUILTIN_ROOT
+from service.stores import BUILTIN_ROOT
 from tests.deploy.batch.pictures import BAD, write_pictures
 from tests.deploy.batch.runs import Run
 from tests.models import random_checkpoint
