@@ -20,6 +20,7 @@ from bench import bounds, compute, frontends, machine, overload, service, soak, 
 from bench.job import FULL, QUICK, Job
 from bench.rows import Row, read, table, write
 from bench.serving import end
+from bench.steal import StolenShare
 from model_store.variants import VARIANTS
 
 PARTS = (bounds.PART, service.PART, frontends.PART, overload.PART, start.PART, compute.PART)
@@ -36,13 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through every `finally`: see `end`
     if options.part is None:
         return _all(options)
-    facts = machine.facts()
+    facts, stolen = machine.facts(), StolenShare()
     print(machine.describe(facts), end="\n\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         job = Job(QUICK if options.quick else FULL, Path(folder), options.images)
         found = [row for measure in options.measures(options) for row in measure(job)]
     rows = [replace(row, command=" ".join([row.command, *_flags(options)])) for row in found]
-    print(table(rows))
+    facts |= {"stolen": stolen.told()}
+    print(table(rows), end=f"\n\nstolen: {facts['stolen']}\n")
     write(options.out / f"{options.part}.json", facts, rows)
     _draw(rows, options.out / f"{options.part}.svg")
     return 0
@@ -50,11 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _all(options: Options) -> int:
     """Run every part in a process of its own, and gather what they wrote."""
-    facts = machine.facts()
+    facts, stolen = machine.facts(), StolenShare()
     print(machine.describe(facts), end="\n\n", flush=True)
     failed = [part for part in PARTS if not _run_part(part, options)]
     rows = [row for part in PARTS if part not in failed for row in _read(options.out, part)]
-    print(table(rows))
+    facts |= {"stolen": stolen.told()}
+    print(table(rows), end=f"\n\nstolen: {facts['stolen']}\n")
     write(options.out / "bench.json", facts, rows)
     _draw(rows, options.out / "bench.svg")
     (options.out / "bench.md").write_text(f"{machine.describe(facts)}\n\n{table(rows)}\n")

@@ -19,6 +19,7 @@ import numpy as np
 from bench.peers.contest import Contestant, Load, NotServing, Score, play, table
 from bench.peers.peer import PEERS, Command, Peer, raw
 from bench.pictures import draw_photo, encode
+from bench.repetition import undisturbed
 from model_store.contents import MANIFEST_FILE
 from service.runtimes.program import Precision
 
@@ -67,7 +68,7 @@ def _play_logged(
     with TemporaryDirectory() as folder:
         log = Path(folder, "log")
         try:
-            return play(contestant, load, log, expected)
+            return undisturbed(partial(play, contestant, load, log, expected))
         except NotServing:
             _tell(log.read_text(errors="replace")[-3000:])
             raise
