@@ -33,6 +33,7 @@ from service.pipeline import Pipeline
 from service.routes import common, images, listing, monitoring, require_key
 from service.schemas import Problem
 from service.settings import Settings
+from service.straight import Straight
 
 if TYPE_CHECKING:
     from service.fetch import UrlFetcher
@@ -80,10 +81,14 @@ def create_app(settings: Settings, engine: EngineView) -> FastAPI:
         lifespan=_lifespan,
         responses=ANY_PROBLEM,
         redirect_slashes=False,  # the address would be made from the client's Host header
+        # Nothing here exports them, and to look for an exporter takes time from every request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     parts = app.state.parts = _make_parts(settings, engine)
     for each in (images, listing):
         app.include_router(each, dependencies=[Depends(require_key)] if parts.keys else [])
+    if not parts.keys:
+        app.add_middleware(Straight, routes=images.routes, on_error=_on_service_error)
     furnish(app, engine, common, *([monitoring] if settings.admin_port is None else []))
     return app
 

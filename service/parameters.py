@@ -30,6 +30,8 @@ _RULES = {
 
 def read_query(model: type[Query], request: Request) -> Query:
     """Return the query parameters; raise InvalidParameter, which names the first that is wrong."""
+    if not request.scope["query_string"]:  # the usual request
+        return model()
     given = request.query_params.multi_items()
     parameters = dict(given)
     if len(given) > len(parameters):

@@ -1,11 +1,10 @@
 """The endpoints: each reads its request, has it computed, and writes the answer."""
 
 import time
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Security
-from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import RedirectResponse, Response
 
@@ -18,28 +17,7 @@ from service.negotiation import matches, preferred
 from service.parameters import read_query
 from service.parts import engine_of, parts_of
 
-
-class InferenceRoute(APIRoute):
-    """A route that FastAPI documents, and whose endpoint reads its request by itself.
-
-    So there is nothing to solve before each call, which took a twentieth of the event loop's time
-    for an image; but for the keys, where there are any.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what FastAPI calls with each request."""
-        with_dependencies = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            if parts_of(request).keys is not None:
-                return await with_dependencies(request)
-            response: Response = await self.endpoint(request)
-            return response
-
-        return handle
-
-
-images = APIRouter(route_class=InferenceRoute)  # these need a key, where keys are configured
+images = APIRouter()  # these need a key, where keys are configured: see also service.straight
 listing = APIRouter()  # and these as well
 common = APIRouter()  # on every port: the probes, and the way to the documentation
 monitoring = APIRouter()  # on the admin port, where there is one

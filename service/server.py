@@ -123,6 +123,7 @@ def _config(app: FastAPI, host: str, port: int, **options: Any) -> uvicorn.Confi
         "log_config": None,
         "access_log": False,
         "server_header": False,
+        "proxy_headers": False,  # nobody here asks for the client's address
     }
     return uvicorn.Config(app, host=host, port=port, **(common | options))
 
