@@ -1,9 +1,11 @@
 """A lone caller: one request at a time on one connection."""
 
-import http.client
+import socket
 import time
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
+
+import httptools
 
 
 class Probe(NamedTuple):
@@ -15,23 +17,41 @@ class Probe(NamedTuple):
 
 
 class Caller:
-    """Sends the same picture again and again, when asked to."""
+    """Sends the same picture again and again, when asked to.
+
+    By a socket and httptools' parser: http.client takes a third of a millisecond by itself.
+    """
 
     def __init__(self, url: str, picture: bytes) -> None:
         parts = urlsplit(url)
-        self._path, self._picture = parts.path, picture
-        self._connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+        head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+        self._request = f"{head}Content-Length: {len(picture)}\r\n\r\n".encode() + picture
+        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=60)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._answered = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        self._socket.close()
 
     def ask(self) -> Probe:
-        """Send the picture and wait for the whole answer."""
+        """Send the picture and wait for the whole answer.
+
+        Raises:
+            ConnectionError: the server closed the connection before it.
+        """
         began_s = time.perf_counter()
-        self._connection.request("POST", self._path, self._picture)
-        answer = self._connection.getresponse()
-        answer.read()
-        return Probe(time.time(), time.perf_counter() - began_s, answer.status)
+        self._answered = False
+        parser = httptools.HttpResponseParser(self)
+        self._socket.sendall(self._request)
+        while not self._answered:
+            if not (data := self._socket.recv(2**16)):
+                raise ConnectionError("the server closed the connection before its answer's end")
+            parser.feed_data(data)
+        return Probe(time.time(), time.perf_counter() - began_s, parser.get_status_code())
+
+    def on_message_complete(self) -> None:
+        """Hear of the answer's end from the parser."""
+        self._answered = True
