@@ -5,8 +5,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from service.workers import Workers
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ class Decoders:
     """A fixed number of threads, first come first served."""
 
     def __init__(self, threads: int) -> None:
-        self.executor = ThreadPoolExecutor(threads, "decode", initializer=_give_way)
+        self.workers = Workers(threads, "decode", begin=_give_way)
         self._threads = threads
         self._pending = 0  # images handed over and not yet decoded
         self._mean_s = 0.0  # that a thread needs for an image
@@ -46,7 +47,7 @@ class Decoders:
         if self._pending == self._threads + 1:
             self._saturated_s = loop.time()
         try:
-            result, seconds = await loop.run_in_executor(self.executor, decode)
+            result, seconds = await self.workers.run(decode)
             self._note(seconds, loop.time())
         finally:
             self._pending -= 1
@@ -62,7 +63,7 @@ class Decoders:
 
     def close(self) -> None:
         """End the threads without waiting."""
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.workers.close()
 
 
 def _give_way() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from service.base64_text import decode_base64url
 from service.directory import Model
-from service.errors import BadRequest, DeadlineExceeded, ServiceError, UrlNotAllowed
+from service.errors import BadRequest, DeadlineExceeded, UrlNotAllowed
 from service.intake import LONG_BYTES, Intake, off_loop, read_images
 from service.observe import Trace
 from service.parameters import read_timeout_ms
@@ -53,7 +53,7 @@ class Inference:
         names = (str(self.model.version), *variant)
         size_bytes = sum(map(len, contents))
         digest = await off_loop(
-            self.parts.pipeline.decoders.executor, size_bytes, lambda: _digest(names, contents)
+            self.parts.pipeline.decoders.workers, size_bytes, lambda: _digest(names, contents)
         )
         return f'"{digest[:32]}"'
 
@@ -103,7 +103,7 @@ async def _read(request: Request, parts: Parts, url: str | None, image: str | No
         request,
         max_body_bytes=settings.max_body_bytes,
         max_images=settings.max_images,
-        threads=parts.pipeline.decoders.executor,
+        threads=parts.pipeline.decoders.workers,
     )
 
 
@@ -126,23 +126,23 @@ def _digest(names: Sequence[str], contents: Sequence[bytes]) -> str:
 
 async def _while_connected(request: Request, work: Coroutine[None, None, T]) -> T:
     """Await `work`, or cancel it as soon as the caller disconnects."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_disconnect(request))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        for task in (working, leaving):
-            task.cancel()
-            with suppress(asyncio.CancelledError, ServiceError):
-                await task
+        async with asyncio.timeout(None) as patience:
+            leaving = asyncio.create_task(_end_when_left(request, patience))
+            try:
+                return await work
+            finally:
+                leaving.cancel()
+    except TimeoutError:
+        if not patience.expired():
+            raise
+        raise ClientDisconnect from None
 
 
-async def _disconnect(request: Request) -> None:
+async def _end_when_left(request: Request, patience: asyncio.Timeout) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    patience.reschedule(asyncio.get_running_loop().time())
 
 
 def _record(trace: Trace, outcomes: list[Outcome]) -> None:

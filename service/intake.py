@@ -6,11 +6,9 @@ The declared type chooses between the three framings alone; what is in them, the
 Everything is read into memory, which the body limit bounds: no temporary files.
 """
 
-import asyncio
 import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from concurrent.futures import Executor
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +19,7 @@ from starlette.requests import Request
 
 from service.base64_text import decode_base64
 from service.errors import BadRequest, BodyTooLarge, ServiceError, TooManyImages
+from service.workers import Workers
 
 if TYPE_CHECKING:  # the library defines it for type checkers alone
     from python_multipart.multipart import MultipartCallbacks
@@ -48,7 +47,7 @@ class Intake:
 
 
 async def read_images(
-    request: Request, *, max_body_bytes: int, max_images: int, threads: Executor
+    request: Request, *, max_body_bytes: int, max_images: int, threads: Workers
 ) -> Intake:
     """Read the whole body; raise BadRequest, BodyTooLarge or TooManyImages.
 
@@ -67,11 +66,11 @@ async def read_images(
     return Intake([body], many=False)
 
 
-async def off_loop(threads: Executor, size_bytes: int, work: Callable[[], T]) -> T:
+async def off_loop(threads: Workers, size_bytes: int, work: Callable[[], T]) -> T:
     """Return what `work` on so many bytes returns, having run it in a thread if they are many."""
     if size_bytes < LONG_BYTES:
         return work()
-    return await asyncio.get_running_loop().run_in_executor(threads, work)
+    return await threads.run(work)
 
 
 async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:

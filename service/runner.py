@@ -9,7 +9,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -18,6 +17,7 @@ import numpy as np
 from service.batcher import BatchOutput
 from service.curve import LatencyCurve
 from service.runtimes.program import Program
+from service.workers import Workers
 
 T = TypeVar("T")
 
@@ -33,16 +33,14 @@ class Device:
     """One thread, so one call at a time, on one device; it remembers its last sign of life."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="device")
-        self._stacker = ThreadPoolExecutor(1, thread_name_prefix="stack")
+        self._thread, self._stacker = Workers(1, "device"), Workers(1, "stack")
         self.last_answer_s = -math.inf  # on the event loop's clock
         self.busy_s = 0.0  # with all calls so far
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run `function` on the device thread, after all that was asked for before."""
-        loop = asyncio.get_running_loop()
-        result = await loop.run_in_executor(self._thread, partial(self._count, function))
-        self.last_answer_s = loop.time()
+        result = await self._thread.run(partial(self._count, function))
+        self.last_answer_s = asyncio.get_running_loop().time()
         return result
 
     def _count(self, function: Callable[[], T]) -> T:
@@ -54,12 +52,12 @@ class Device:
 
     async def stack(self, function: Callable[[], T]) -> T:
         """Run `function` beside the device thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._stacker, function)
+        return await self._stacker.run(function)
 
     def close(self) -> None:
         """End the threads without waiting for a device that may never answer."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        self._stacker.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
+        self._stacker.close()
 
 
 class Runner:

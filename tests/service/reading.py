@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -11,10 +10,11 @@ from starlette.types import Receive, Scope, Send
 
 from service.errors import ServiceError
 from service.intake import Intake, read_images
+from service.workers import Workers
 
 CAT, DOG = b"\xff\xd8\xffcat\r\n--", b"\x89PNG dog\0\r\n"
 LIMITS = {"max_body_bytes": 10_000, "max_images": 3}
-THREADS = ThreadPoolExecutor(1)
+THREADS = Workers(1, "read")
 
 
 class Reader:
