@@ -46,7 +46,7 @@ class _Graph:
 
     def __init__(self, config: MixerConfig, arrays: Parameters, *, int8: bool) -> None:
         self._config, self._arrays = config, arrays
-        self._mixing_kernel: Callable[[np.ndarray], Node] = _rounded if int8 else _floats
+        self._mixing_kernel: Callable[[np.ndarray], Node] = _rounded if int8 else _lent
 
     def stem(self, pixels_BxHxWx3: Node, input_range: tuple[float, float]) -> Node:
         """Cut into patches and project each: the stem's convolution as one product."""
@@ -111,9 +111,14 @@ def _rounded(kernel_KxN: np.ndarray) -> Node:
     return opset14.convert(integers, np.float32) * _floats(step_N)
 
 
+def _lent(kernel_KxN: np.ndarray) -> Node:
+    """Share the caller's memory, which the node keeps: no second copy of nearly all weights."""
+    return opset14.constant(np.ascontiguousarray(kernel_KxN, np.float32), shared_memory=True)
+
+
 def _floats(values: np.ndarray) -> Node:
-    # Shared with the array, which the node keeps alive: no second copy of the weights.
-    return opset14.constant(np.ascontiguousarray(values, np.float32), shared_memory=True)
+    """Copy: one small view that the node kept would keep all that was read of the file."""
+    return opset14.constant(np.array(values, np.float32, order="C"), shared_memory=True)
 
 
 def _integers(*values: int) -> Node:

@@ -1,8 +1,10 @@
 """The OpenVINO runtime: the graph of its own computes the flax network."""
 
+import gc
 import os
 import platform
 import re
+import weakref
 
 import jax.numpy as jnp
 import numpy as np
@@ -142,6 +144,24 @@ def test_parameters_stored_in_bfloat16_are_read() -> None:
     found = OpenVinoProgram(TINY, square_pipeline(TINY), arrays)(pixels(TINY, 3))
     expected = flax_outputs(TINY, square_pipeline(TINY), arrays, 3)
     assert deviation(expected[0], found[0]) < 2e-5
+
+
+def test_in_int8_nothing_of_the_parameters_is_kept() -> None:
+    """They are read into one piece of memory, four times as large as what is made of them."""
+    arrays = random_arrays(WIDE, seed=5)
+    read = np.concatenate([array.ravel() for array in arrays.values()])
+    ends = np.cumsum([array.size for array in arrays.values()])
+    views = {
+        name: read[end - array.size : end].reshape(array.shape)
+        for (name, array), end in zip(arrays.items(), ends, strict=True)
+    }
+    program = OpenVinoProgram(WIDE, square_pipeline(WIDE), views, precision="int8")
+    kept = weakref.ref(read)
+    del read, views
+    gc.collect()
+    assert kept() is None
+    expected = flax_outputs(WIDE, square_pipeline(WIDE), arrays, 3)
+    assert deviation(expected[0], program(pixels(WIDE, 3))[0]) < 0.05
 
 
 def test_each_compilation_is_told() -> None:
