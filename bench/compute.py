@@ -71,11 +71,12 @@ def _graphs(config: MixerConfig, arrays: dict[str, np.ndarray], precision: Preci
 def _converted(config: MixerConfig, arrays: dict[str, np.ndarray], precision: Precision) -> Any:
     openvino = import_openvino()
     import torch  # noqa: PLC0415  (in this part's environment alone)
+    from openvino.tools.ovc import convert_model  # noqa: PLC0415  (after the silent import)
 
     from bench.torch_mixer import torch_mixer  # noqa: PLC0415
 
     shape = (3, config.image_size, config.image_size)
-    model = openvino.convert_model(
+    model = convert_model(
         torch_mixer(config, arrays), example_input=torch.zeros(2, *shape), input=[-1, *shape]
     )
     hint = PRECISION_HINTS[precision]

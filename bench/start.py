@@ -160,8 +160,9 @@ def _latency_rows(job: Job, model: str, row: MakeRow) -> list[Row]:
         interleave(measures, 2)  # warm
         found = interleave(measures, LATENCY_ROUNDS)
     needed = [sum(pair) for pair in zip(found["decode"], found["device"], strict=True)]
-    ratios = [whole / part for whole, part in zip(found["request"], needed, strict=True)]
+    pairs = list(zip(found["request"], needed, strict=True))
     return [
         *(row(f"{name}, alone", "ms", [s * 1e3 for s in found[name]]) for name in found),
-        row("request over decode + device", "ratio", ratios),
+        row("request over decode + device", "ratio", [whole / part for whole, part in pairs]),
+        row("request less decode + device", "ms", [(whole - part) * 1e3 for whole, part in pairs]),
     ]

@@ -76,11 +76,13 @@ class ServerProcesses:
     def end(self, leave_timeout_s: float) -> None:
         """Ask the server to end, then end what is left of its processes after a while."""
         known = self._family()
-        self._process.terminate()
-        _wait_for_end(known, leave_timeout_s)
-        left = {*_living(known), *self._family()}
-        for process in left:
-            _kill(process.pid)
+        try:
+            self._process.terminate()
+            _wait_for_end(known, leave_timeout_s)
+        finally:  # when we are told to end meanwhile, too
+            left = {*_living(known), *self._family()}
+            for process in left:
+                _kill(process.pid)
         _wait_for_end(left, KILL_TIMEOUT_S)
         self._process.wait()
 

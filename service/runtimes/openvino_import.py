@@ -17,6 +17,8 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 WITHOUT_AMX = "AVX512_CORE_FP16"  # the newest instructions without it
 
+_CONVERTER = "openvino.tools.ovc"  # of other frameworks' models
+
 # On import OpenVINO would report home, from a forked copy of this process. None makes the import
 # of its reporter fail, for which it has a silent stand-in.
 _SILENCE = "import sys; sys.modules['openvino_telemetry'] = None"
@@ -45,7 +47,13 @@ def import_openvino(cache_dir: Path | None = None) -> ModuleType:
         log.warning("this CPU shows AMX, and a trial of it failed: going without")
         os.environ["ONEDNN_MAX_CPU_ISA"] = WITHOUT_AMX  # noqa: TID251  (set, not read)
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    return import_module("openvino")
+    # It can do without, which takes two thirds of the import.
+    sys.modules.setdefault(_CONVERTER, None)  # type: ignore[arg-type]
+    try:
+        return import_module("openvino")
+    finally:
+        if sys.modules[_CONVERTER] is None:
+            del sys.modules[_CONVERTER]  # for who asks for it
 
 
 def _cpu_flags() -> str:

@@ -29,6 +29,18 @@ def test_it_does_not_report_home() -> None:
     assert run(code).split() == ["openvino", "None"]
 
 
+def test_the_converter_is_imported_for_who_asks_alone() -> None:
+    code = (
+        "import sys\n"
+        "from service.runtimes.openvino_import import import_openvino\n"
+        "import_openvino()\n"
+        "print('openvino.tools.ovc' in sys.modules)\n"
+        "from openvino.tools.ovc import convert_model\n"
+        "print(convert_model.__name__, sys.modules['openvino_telemetry'])"
+    )
+    assert run(code).split() == ["False", "convert_model", "None"]
+
+
 @pytest.mark.parametrize(("works", "limit"), [(True, "None"), (False, "AVX512_CORE_FP16")])
 def test_amx_is_avoided_where_it_is_shown_and_a_trial_fails(
     tmp_path: Path, works: bool, limit: str
