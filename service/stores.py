@@ -59,16 +59,10 @@ class Stores:
         Raises:
             StoreError: there is no such version, or the store could not be read.
         """
-        _, selector = parse_reference(reference)
-        if served is not None and isinstance(selector, int):
-            return served
-        if self._configured is not None:
-            try:
-                return Stored(self._configured, self._configured.resolve(reference))
-            except NotFound:
-                if served is None:
-                    log.info("%s is not in the store; looking among the embedded", reference)
-        return served or Stored(self._embedded, self._embedded.resolve(reference))
+        found = self._locate(reference, served)
+        if served is None and found.store is self._embedded and self._configured is not None:
+            log.info("%s is not in the store, but among the embedded", reference)
+        return found
 
     def open_ahead(self) -> None:
         """Begin to open what will be loaded first, while the service is still being imported."""
@@ -89,9 +83,18 @@ class Stores:
         root, cache_dir = self._settings.store, self._settings.cache_dir
         return None if root is None else ModelStore(root, cache_dir=cache_dir.expanduser())
 
+    def _locate(self, reference: str, served: Stored | None) -> Stored:
+        _, selector = parse_reference(reference)
+        if served is not None and isinstance(selector, int):
+            return served
+        if self._configured is not None:
+            with suppress(NotFound):
+                return Stored(self._configured, self._configured.resolve(reference))
+        return served or Stored(self._embedded, self._embedded.resolve(reference))
+
     def _read_first(self) -> None:
         with suppress(Exception):  # who loads it will meet it again, and tell
-            stored = self.locate(self._settings.models[0], None)
+            stored = self._locate(self._settings.models[0], None)
             files = stored.store.read(stored.version)
             self._checker.submit(files.check)
             self._ahead = _Ahead(stored, files)
