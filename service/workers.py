@@ -5,10 +5,13 @@ the loop's; between two batches that is most of what the loop does for them.
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import NamedTuple, TypeVar
+
+log = logging.getLogger("mixer.workers")
 
 T = TypeVar("T")
 
@@ -27,7 +30,7 @@ class Workers:
     """
 
     def __init__(self, count: int, name: str, begin: Callable[[], None] = lambda: None) -> None:
-        """`begin` is called in each thread before its first call."""
+        """`begin` is called in each thread before its first call; if it fails the log says so."""
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, args=(begin,), name=f"{name}_{i}", daemon=True)
@@ -62,7 +65,10 @@ class Workers:
             self._calls.put(None)
 
     def _work(self, begin: Callable[[], None]) -> None:
-        begin()
+        try:
+            begin()
+        except Exception:  # or whoever calls would wait for ever
+            log.exception("%s goes on as it is", threading.current_thread().name)
         while (call := self._calls.get()) is not None:
             _do(call)
             del call  # its images may go while this thread waits

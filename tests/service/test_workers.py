@@ -141,6 +141,21 @@ def test_threads_begin_with_the_first_call_and_each_is_prepared() -> None:
     run(test)
 
 
+def test_a_thread_that_could_not_be_prepared_works_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
+        raise PermissionError("not here")
+
+    async def test() -> None:
+        workers = Workers(1, "plain", begin=fail)
+        assert await workers.run(lambda: "done") == "done"
+        workers.close()
+
+    run(test)
+    assert [record.message for record in caplog.records] == ["plain_0 goes on as it is"]
+
+
 def test_closed_they_end_what_was_asked_and_take_nothing_more() -> None:
     async def test() -> None:
         workers = Workers(1, "ending")
