@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from model_store import cli as store_cli
 from model_store.allocator import keep_freed_memory
+from service.keys import read_keys
 from service.machine import available_cores, default_frontends
 from service.settings import InvalidSetting, Settings, environment_name, load_settings
 from service.stores import Stores
@@ -67,6 +68,7 @@ def _serve(options: argparse.Namespace) -> int:
 
         gc.enable()
         return Supervisor(settings, frontends).run()
+    read_keys(settings)  # before a model is read for nothing
     stores = Stores(settings)
     stores.open_ahead()
     import uvloop  # noqa: PLC0415

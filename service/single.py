@@ -5,18 +5,12 @@ import gc
 from concurrent.futures import Future, wait
 
 from service.engine import Engine
-from service.keys import read_keys
 from service.settings import Settings
 from service.stores import Stores
 
 
 async def serve(settings: Settings, stores: Stores) -> None:
-    """Serve until a signal.
-
-    Raises:
-        InvalidSetting: a file that a setting names is not right.
-    """
-    read_keys(settings)  # before a model is loaded for nothing
+    """Serve until a signal."""
     engine = Engine(settings, stores)
     async with engine.running():
         await asyncio.to_thread(_import_web, engine.loader.importing)

@@ -1,4 +1,4 @@
-"""A start on its own: the web framework is imported while models load, and keys are read first."""
+"""A start on its own: the web framework is imported while models load."""
 
 import asyncio
 import logging
