@@ -54,7 +54,7 @@ class OpenVinoProgram:
             "ENABLE_CPU_PINNING": False,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE if precision == "int8" else 0,
         }
-        model = mixer.build_mixer(config, preprocessing, arrays, int8=precision == "int8")
+        model = mixer.build_mixer(config, preprocessing, arrays, precision)
         self._compiled = openvino.Core().compile_model(model, "CPU", options)
         self._request = self._compiled.create_infer_request()
         on_compilation()
