@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 from bench import bounds, compute, frontends, machine, overload, service, soak, start
 from bench.job import FULL, QUICK, Job
@@ -22,9 +23,11 @@ from bench.rows import Row, read, table, write
 from bench.serving import end
 from bench.steal import StolenShare
 from model_store.variants import VARIANTS
+from service.settings import Precision
 
 PARTS = (bounds.PART, service.PART, frontends.PART, overload.PART, start.PART, compute.PART)
 QUICK_BATCHES, QUICK_CONNECTIONS, QUICK_FACTORS = (1, 8), (1, 64), (0.5, 2.0)
+DEFAULT_PRECISION: Precision = "float32"
 TORCH_PYTHON = Path(".venv-torch/bin/python")
 
 Options = argparse.Namespace
@@ -40,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     facts, stolen = machine.facts(), StolenShare()
     print(machine.describe(facts), end="\n\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        job = Job(QUICK if options.quick else FULL, Path(folder), options.images)
+        effort = QUICK if options.quick else FULL
+        job = Job(effort, Path(folder), options.images, options.precision)
         found = [row for measure in options.measures(options) for row in measure(job)]
     rows = [replace(row, command=" ".join([row.command, *_flags(options)])) for row in found]
     facts |= {"stolen": stolen.told()}
@@ -85,8 +89,12 @@ def _run_part(part: str, options: Options) -> bool:
 
 def _flags(options: Options) -> list[str]:
     """Return the options that change how any part measures."""
-    images = ["--images", str(options.images)] if options.images else []
-    return ["--quick", *images] if options.quick else images
+    flags = ["--quick"] if options.quick else []
+    if options.images:
+        flags += ["--images", str(options.images)]
+    if options.precision != DEFAULT_PRECISION:
+        flags += ["--precision", options.precision]
+    return flags
 
 
 def _draw(rows: Sequence[Row], file: Path) -> None:
@@ -204,6 +212,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "--images", type=Path, help="folder of photos to send instead of drawn ones"
     )
     parser.add_argument("--quick", action="store_true", help="a short run, to see that it works")
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default=DEFAULT_PRECISION,
+        help=f"that models are served in (default {DEFAULT_PRECISION})",
+    )
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ def measure(job: Job, *, variant: str = "S/32", batches: Sequence[int] = BATCHES
     """Return the device's, the decoders' and the pipeline's images/s."""
     command = f"python -m bench bounds --variants {variant}"
     rows = device_rows(job, variant, batches, command)
-    with InProcess(store=job.store, model=job.publish(variant), cache=job.cache) as parts:
+    with job.parts(job.publish(variant)) as parts:
         rows.append(_decode_row(job, parts.preprocessing, command))
-        found = interleave(bounds(parts, job), job.effort.rounds)
+        found = interleave(bounds(parts, job), job.effort.turns)
     return rows + [_row(name, values, command) for name, values in found.items()]
 
 
@@ -55,7 +55,7 @@ def device_rows(job: Job, variant: str, batches: Sequence[int], command: str) ->
 
 def bounds(parts: InProcess, job: Job) -> dict[str, Callable[[], float]]:
     """Return both ways to keep decoders and device busy at once, as measures of images/s."""
-    options = (job.files, IN_FLIGHT, job.effort.seconds)
+    options = (job.files, IN_FLIGHT, job.effort.turn_s)
     return {
         "pipeline bound, the service's batcher": partial(parts.through_batcher, *options),
         "pipeline bound, plain loop": partial(parts.by_hand, *options),

@@ -18,7 +18,6 @@ from bench.pictures import draw_photo, encode
 from bench.repetition import interleave
 from bench.rows import Row
 from bench.service import closed_run, run_rows
-from bench.serving import mixer_serve
 
 FRONTENDS = (1, 2)
 CLIENTS = 64
@@ -32,19 +31,11 @@ def measure(job: Job, *, frontends: Sequence[int] = FRONTENDS) -> list[Row]:
     jobs = {"thumbnails": replace(job, images=_thumbnails(job)), "photos": job}
     with ExitStack() as stack:
         servers = {
-            count: stack.enter_context(
-                mixer_serve(
-                    job.work / f"{count}.log",
-                    store=job.store,
-                    model=MODEL,
-                    cache=job.cache,
-                    frontends=str(count),
-                )
-            )
+            count: stack.enter_context(job.server(MODEL, frontends=str(count)))
             for count in frontends
         }
         loads = {
-            (kind, count): partial(closed_run, each, server, CLIENTS)
+            (kind, count): partial(closed_run, each, server, CLIENTS, duration_s=job.effort.seconds)
             for kind, each in jobs.items()
             for count, server in servers.items()
         }

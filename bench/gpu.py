@@ -31,7 +31,6 @@ from bench.networks import architecture, random_weights
 from bench.repetition import interleave
 from bench.rows import Row, table, write
 from bench.service import closed_run, run_rows
-from bench.serving import mixer_serve
 from model_store.preprocess import Preprocessing, normalise
 from model_store.variants import VARIANTS, MixerConfig
 
@@ -76,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     effort = QUICK if options.quick else FULL
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         # First, while this process holds none of the GPU's memory.
-        rows = http_rows(Job(effort, Path(folder)))
+        rows = http_rows(Job(effort, Path(folder), precision="bfloat16"))
     rows += device_rows(options.variants, options.batches, kind, effort.rounds)
     print(table(rows))
     write(options.out / "gpu.json", facts, rows)
@@ -102,11 +101,12 @@ def mfu(config: MixerConfig, images_per_s: float, peak: float) -> float:
 
 def http_rows(job: Job) -> list[Row]:
     """Return the service's throughput, latency and CPU over HTTP, in bfloat16."""
-    model, log = job.publish(HTTP_VARIANT), job.work / "mixer.log"
-    options = {"store": job.store, "model": model, "cache": job.cache, "precision": "bfloat16"}
-    with mixer_serve(log, **options) as server:  # type: ignore[arg-type]
+    with job.server(job.publish(HTTP_VARIANT)) as server:
         job.generator.closed(server.url, HTTP_CONNECTIONS[0], job.effort.seconds / 2)  # warm
-        runs = {n: partial(closed_run, job, server, n) for n in HTTP_CONNECTIONS}
+        runs = {
+            n: partial(closed_run, job, server, n, duration_s=job.effort.seconds)
+            for n in HTTP_CONNECTIONS
+        }
         found = interleave(runs, job.effort.rounds)
     name = f"{HTTP_VARIANT} over HTTP"
     rows = [run_rows(PART, (name, n), each, "python -m bench.gpu") for n, each in found.items()]

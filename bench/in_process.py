@@ -23,7 +23,7 @@ from service.loading import Loader
 from service.metrics import Metrics
 from service.models import Catalog, ServedModel
 from service.pipeline import Pipeline
-from service.settings import Settings, load_settings
+from service.settings import Precision, Settings, load_settings
 
 DEADLINE_S = 60.0
 
@@ -38,9 +38,16 @@ def pixels_of(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
 class InProcess:
     """A model loaded, measured and checked as in the service, with its decoders and batcher."""
 
-    def __init__(self, *, store: Path, model: str, cache: Path) -> None:
+    def __init__(
+        self, *, store: Path, model: str, cache: Path, precision: Precision = "float32"
+    ) -> None:
         settings = load_settings(
-            {"store": str(store / "versions"), "models": model, "compile_cache_dir": str(cache)}
+            {
+                "store": str(store / "versions"),
+                "models": model,
+                "compile_cache_dir": str(cache),
+                "precision": precision,
+            }
         )
         # One loop for good, as in the service: the batcher belongs to it.
         self._loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)

@@ -11,7 +11,6 @@ from functools import partial
 from typing import NamedTuple
 
 from bench.caller import Caller, Probe
-from bench.contenders import contenders
 from bench.job import Job
 from bench.load import Result
 from bench.repetition import interleave
@@ -39,8 +38,7 @@ class Capacity(NamedTuple):
 
 def measure(job: Job, *, variant: str = "S/32", factors: Sequence[float] = FACTORS) -> list[Row]:
     """Return goodput, refusals and lateness at each multiple of the measured capacity."""
-    (ours, *_) = contenders(job, job.publish(variant))
-    with ours.serve() as server:
+    with job.server(job.publish(variant)) as server:
         capacity = _capacity(job, server)
         seeds = itertools.count()
         loads: dict[float, Callable[[], Run]] = {CLOSED: partial(_closed, job, server)}

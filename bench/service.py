@@ -2,12 +2,10 @@
 
 import statistics
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
 
 from bench.bounds import bounds
-from bench.contenders import OURS, contenders
 from bench.in_process import InProcess
 from bench.job import Job
 from bench.load import Result
@@ -17,7 +15,7 @@ from bench.rows import Row
 from bench.serving import Running
 
 CONNECTIONS = (1, 8, 32, 64, 128)
-COMPARED = 64  # connections at which peers are measured, and the best of the bounds is found
+COMPARED = 64  # connections that the bounds have under way, too
 PART = "service"
 
 
@@ -39,7 +37,7 @@ class Run(NamedTuple):
         }
 
 
-Key = tuple[str, int]  # a contender's name, or a bound's, and the connections
+Key = tuple[str, int]  # who was measured, and the connections
 
 
 def measure(
@@ -47,12 +45,9 @@ def measure(
 ) -> list[Row]:
     """Return throughput, latency, batch and CPU for each number of connections."""
     model = job.publish(variant)
-    with ExitStack() as stack:
-        parts = stack.enter_context(InProcess(store=job.store, model=model, cache=job.cache))
-        running = {c.name: stack.enter_context(c.serve()) for c in contenders(job, model)}
-        for server in running.values():
-            job.generator.closed(server.url, COMPARED, job.effort.seconds / 2)  # warm
-        found_bounds, found = _interleaved(job, parts, running, connections)
+    with job.parts(model) as parts, job.server(model) as server:
+        job.generator.closed(server.url, COMPARED, job.effort.seconds / 2)  # warm
+        found_bounds, found = _interleaved(job, parts, server, connections)
     command = f"python -m bench service --variants {variant} --connections"
     best = max(found_bounds, key=lambda name: statistics.median(found_bounds[name]))
     rows = [
@@ -66,48 +61,41 @@ def measure(
         )
         for name, values in found_bounds.items()
     ]
-    for key, runs in found.items():
-        own_command = f"{command} {key[1]}"
-        rows += run_rows(PART, key, runs, own_command)
-        rows.append(_share_row(key, runs, found_bounds[best], own_command))
+    for clients, runs in found.items():
+        own_command = f"{command} {clients}"
+        rows += run_rows(PART, ("mixer", clients), runs, own_command)
+        rows.append(_share_row(clients, runs, found_bounds[best], own_command))
     return rows
 
 
 def _interleaved(
-    job: Job, parts: InProcess, running: dict[str, Running], connections: Sequence[int]
-) -> tuple[dict[str, list[float]], dict[Key, list[Run]]]:
-    """Return the bounds' images/s and the runs, all of one round after another."""
-    keys = [
-        (name, clients)
-        for clients in connections
-        for name in running
-        if name == OURS or clients == COMPARED
-    ]
-    loads = {key: partial(closed_run, job, running[key[0]], key[1]) for key in keys}
-    found_bounds: dict[str, list[float]] = {}
-    found: dict[Key, list[Run]] = {}
+    job: Job, parts: InProcess, server: Running, connections: Sequence[int]
+) -> tuple[dict[str, list[float]], dict[int, list[Run]]]:
+    """Return the bounds' images/s and the runs, all of one round after another.
 
-    def note_bound(name: str, call: Callable[[], float]) -> None:
-        found_bounds.setdefault(name, []).append(call())
-
-    def note_run(key: Key, call: Callable[[], Run]) -> None:
-        found.setdefault(key, []).append(call())
-
-    measures: dict[str | Key, Callable[[], None]] = {}
-    measures |= {name: partial(note_bound, name, call) for name, call in bounds(parts, job).items()}
-    measures |= {key: partial(note_run, key, call) for key, call in loads.items()}
-    interleave(measures, job.effort.rounds)
-    return found_bounds, found
+    The bounds come right before the run that is compared with them, in short turns: a shared
+    machine may change its speed every ten seconds.
+    """
+    limits = bounds(parts, job)
+    run = partial(closed_run, job, server, duration_s=job.effort.turn_s)
+    runs = {str(clients): partial(run, clients) for clients in connections}
+    others = {name: call for name, call in runs.items() if name != str(COMPARED)}
+    measures: dict[str, Callable[[], float | Run]] = {**others, **limits, **runs}
+    found = interleave(measures, job.effort.turns)
+    return (
+        {name: [rate for rate in found[name] if isinstance(rate, float)] for name in limits},
+        {int(name): [run for run in found[name] if isinstance(run, Run)] for name in runs},
+    )
 
 
-def closed_run(job: Job, server: Running, clients: int) -> Run:
+def closed_run(job: Job, server: Running, clients: int, *, duration_s: float) -> Run:
     """Let so many clients ask one server.
 
     Raises:
         RuntimeError: it answered nothing with 2xx.
     """
     before_s = cpu_s(server.pid)
-    result = job.generator.closed(server.url, clients, job.effort.seconds)
+    result = job.generator.closed(server.url, clients, duration_s)
     if not result["answered"]:
         raise RuntimeError(f"{server.url} answered nothing: {result['statuses']}")
     return Run(result, cpu_s(server.pid) - before_s)
@@ -129,12 +117,11 @@ def run_rows(part: str, key: Key, runs: Sequence[Run], command: str) -> list[Row
     return [*rows, row("mean batch", "images", batches)] if batches else rows  # peers do not tell
 
 
-def _share_row(key: Key, runs: Sequence[Run], bound: Sequence[float], command: str) -> Row:
+def _share_row(clients: int, runs: Sequence[Run], bound: Sequence[float], command: str) -> Row:
     """Compare each run with the bound of the same round."""
     pairs = zip(runs, bound, strict=True)
     shares = tuple(run.result["throughput_per_s"] / images_per_s for run, images_per_s in pairs)
-    name = f"{key[0]}, share of the bound"
-    return Row(PART, name, "ratio", shares, command, key[1], "connections")
+    return Row(PART, "mixer, share of the bound", "ratio", shares, command, clients, "connections")
 
 
 def _failures(runs: Sequence[Run]) -> str:

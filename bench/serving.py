@@ -4,9 +4,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,14 +20,6 @@ class Running(NamedTuple):
     url: str  # takes a POST of a picture's bytes
     pid: int
     ready_s: float
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A server to measure; `serve` runs it until its block ends."""
-
-    name: str
-    serve: Callable[[], AbstractContextManager[Running]]
 
 
 @contextmanager

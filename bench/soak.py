@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from bench.contenders import contenders
 from bench.job import Job
 from bench.processes import Held, held
 from bench.rows import Row
@@ -14,8 +13,7 @@ PART = "soak"
 
 def measure(job: Job, *, variant: str = "S/32", minutes: int = 10) -> list[Row]:
     """Return what the server holds after each minute under load, and the last over the first."""
-    (ours, *_) = contenders(job, job.publish(variant))
-    with ours.serve() as server:
+    with job.server(job.publish(variant)) as server:
         after, rates = list[Held](), list[float]()
         for _ in range(minutes):
             result = job.generator.closed(server.url, CLIENTS, MINUTE_S)

@@ -18,12 +18,10 @@ from typing import NamedTuple
 import model_store
 import service
 from bench.caller import Caller
-from bench.in_process import InProcess
 from bench.job import Job
 from bench.processes import held
 from bench.repetition import interleave, seconds_of
 from bench.rows import Row
-from bench.serving import mixer_serve
 from model_store.manifest import PARAMETERS_FILE
 from model_store.store import ModelStore
 
@@ -138,18 +136,16 @@ class _Starts:
         return self._job.work / f"{self._model}-compiled-{next(self._numbers)}"
 
     def _start(self) -> Start:
-        log, store = self._job.work / "start.log", self._job.store
-        with mixer_serve(log, store=store, model=self._model, cache=self._cache) as running:
+        with self._job.server(self._model, cache=self._cache) as running:
             return Start(running.ready_s, held(running.pid).resident_bytes)
 
 
 def _latency_rows(job: Job, model: str, row: MakeRow) -> list[Row]:
     """Compare a lone request with the decoding and the batch of one that it cannot avoid."""
-    log, store, cache = job.work / "latency.log", job.store, job.cache / model
-    picture = job.files[0]
+    cache, picture = job.cache / model, job.files[0]
     with (
-        InProcess(store=store, model=model, cache=cache) as parts,
-        mixer_serve(log, store=store, model=model, cache=cache) as running,
+        job.parts(model, cache=cache) as parts,
+        job.server(model, cache=cache) as running,
         Caller(running.url, picture) as caller,
     ):
         measures: dict[str, Callable[[], float]] = {

@@ -27,9 +27,10 @@ from service.settings import Runtime
 log = logging.getLogger("mixer.models")
 
 T = TypeVar("T")
+Key = TypeVar("Key")
 
 REPEATS = 5
-ENOUGH_S = 0.5  # a batch size that took so long in all is measured well enough
+ENOUGH_S = 0.5  # calls that took so long each, in all their turns, are measured well enough
 RACE_IMAGES = 4
 # By this share a less likely runtime must be faster than the likeliest. The choice is kept for the
 # next starts, and on a busy machine OpenVINO's threads, which wait for each other more often than
@@ -157,11 +158,7 @@ class Qualifier:
                 if runtime == runtimes[-1] and not entrants:
                     raise
                 log.exception("%s does not run here", runtime)
-        # In turn, and the best of each: what else the machine does slows one as much as the other.
-        best_s = dict.fromkeys(entrants, math.inf)
-        for _ in range(REPEATS if len(entrants) > 1 else 0):
-            for runtime, call in calls.items():
-                best_s[runtime] = min(best_s[runtime], await self._seconds(call))
+        best_s = await self._in_turn(calls) if len(calls) > 1 else dict.fromkeys(calls, 0.0)
         best_s = {r: took_s / (1 if r == runtimes[0] else 1 - LEAD) for r, took_s in best_s.items()}
         return sorted(entrants.items(), key=lambda entrant: best_s[entrant[0]])
 
@@ -171,40 +168,50 @@ class Qualifier:
         return Qualified(runtime, program, curve, worst)
 
     async def _given(self, program: Program) -> LatencyCurve:
-        latencies_s = {size: await self._time(program, size) for size in self.sizes.fixed}
-        return LatencyCurve(latencies_s, pads=program.pads)
+        calls = {size: await self._warm(program, size) for size in self.sizes.fixed}
+        return LatencyCurve(await self._in_turn(calls), pads=program.pads)
 
     async def _explored(self, program: Program) -> LatencyCurve:
         """Measure 1, 2, 4, ... images, until two doublings bring no more images a second.
 
         One alone may be the noise of a busy machine. Small batches that measure as well as larger
         ones serve worse: each costs the event loop and the threads around the device the same.
+
+        A size runs in turn with those that it is compared with, and at last all do, since a shared
+        machine may have changed its speed since the smaller ones were measured.
         """
-        latencies_s: dict[int, float] = {}
+        calls: dict[int, Call] = {}
         for size in takewhile(lambda size: size <= self.sizes.largest, (2**i for i in range(32))):
-            took_s = await self._time(program, size)
-            if size > 1 and _is_too_long(took_s, half_s=latencies_s[size // 2]):
+            calls[size] = await self._warm(program, size)
+            compared = {n: calls[n] for n in (size // 4, size // 2, size) if n in calls}
+            took_s = await self._in_turn(compared)
+            if size > 1 and _is_too_long(took_s[size], half_s=took_s[size // 2]):
+                del calls[size]
                 break
-            latencies_s[size] = took_s
-            if size >= ALWAYS_IMAGES and _gains_little(latencies_s, size):
+            if size >= ALWAYS_IMAGES and _gains_little(took_s, size):
                 break
+        latencies_s = await self._in_turn(calls)
         kept = worthwhile(latencies_s)
         if not program.pads:  # sizes in between cost nothing, and make the curve more exact
             largest = max(ALWAYS_IMAGES, kept[-1])
             kept = [size for size in latencies_s if size <= largest]
         return LatencyCurve({size: latencies_s[size] for size in kept}, pads=program.pads)
 
-    async def _time(self, program: Program, images: int) -> float:
-        """Compile, and return the fewest seconds of a batch of blank images.
+    async def _in_turn(self, calls: Mapping[Key, Call]) -> dict[Key, float]:
+        """Return the fewest seconds of each call: what else the machine does can only slow it.
 
-        What else the machine does can only slow it. One call at a time, so that batches of other
-        models run between.
+        In turn, so that it slows one as much as the other. One call at a time, so that batches of
+        other models run between.
         """
-        call = await self._warm(program, images)
-        seconds: list[float] = []
-        while len(seconds) < REPEATS and sum(seconds) < ENOUGH_S:
-            seconds.append(await self._seconds(call))
-        return min(seconds)
+        best_s, spent_s = dict.fromkeys(calls, math.inf), 0.0
+        for _ in range(REPEATS):
+            for key, call in calls.items():
+                took_s = await self.device.call(partial(_seconds, call))
+                best_s[key] = min(best_s[key], took_s)
+                spent_s += took_s
+            if spent_s >= ENOUGH_S * len(calls):
+                break
+        return best_s
 
     async def _warm(self, program: Program, images: int) -> Call:
         """Compile, and return a batch of blank images, called once already."""
@@ -213,9 +220,6 @@ class Qualifier:
         call = partial(program, np.zeros(shape, np.uint8))
         await self.device.call(call)
         return call
-
-    async def _seconds(self, call: Call) -> float:
-        return await self.device.call(partial(_seconds, call))
 
     async def _check(
         self, program: Program, curve: LatencyCurve, sizes: Sequence[int], golden: Golden

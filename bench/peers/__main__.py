@@ -8,6 +8,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import get_args
 
 import numpy as np
 
-from bench.peers.contest import Contestant, Load, NotServing, Score, play, table
+from bench.peers.contest import Contestant, Entrant, Load, NotServing, Score, entered, table
 from bench.peers.peer import PEERS, Command, Peer, raw
 from bench.pictures import draw_photo, encode
 from bench.repetition import undisturbed
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load = Load(_files(chosen.images), chosen.connections, chosen.seconds)
     contestants = _contestants(chosen.version_dir, chosen.precision, chosen.only)
     try:
-        scores = _play_rounds(contestants, load, chosen.rounds)
+        with ExitStack() as stack:
+            scores = _play_rounds(_enter(stack, contestants, load), chosen.rounds)
     except NotServing as error:
         _tell(f"{OURS}: {error}")
         return 1
@@ -42,36 +44,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _play_rounds(contestants: list[Contestant], load: Load, rounds: int) -> dict[str, list[Score]]:
-    """Return each contestant's scores; a peer that once fails leaves the contest."""
-    scores: dict[str, list[Score]] = {contestant.name: [] for contestant in contestants}
-    expected: list[int] | None = None
+def _enter(stack: ExitStack, contestants: Sequence[Contestant], load: Load) -> list[Entrant]:
+    """Start all servers until the end of the stack; return those that serve, ours first.
+
+    Raises:
+        NotServing: ours does not.
+    """
+    folder = Path(stack.enter_context(TemporaryDirectory()))
+    entrants: list[Entrant] = []
+    for number, contestant in enumerate(contestants):
+        log = folder / f"{number}.log"
+        try:
+            entrant = stack.enter_context(entered(contestant, load, log))
+            _require_agreement(entrant, entrants)
+        except NotServing as error:
+            _tell(log.read_text(errors="replace")[-3000:])
+            if contestant.name == OURS:
+                raise
+            _tell(f"{contestant.name}: {error}")
+            continue
+        entrants.append(entrant)
+    return entrants
+
+
+def _require_agreement(entrant: Entrant, others: Sequence[Entrant]) -> None:
+    if others and entrant.classes != others[0].classes:
+        raise NotServing(f"names the classes {entrant.classes}, others {others[0].classes}")
+
+
+def _play_rounds(entrants: Sequence[Entrant], rounds: int) -> dict[str, list[Score]]:
+    """Return each one's scores; a peer that once fails leaves the contest.
+
+    Raises:
+        NotServing: ours fails.
+    """
+    scores: dict[str, list[Score]] = {entrant.name: [] for entrant in entrants}
     for turn in range(rounds):
         # Back and forth, so that none always follows the same other.
-        for contestant in [c for c in contestants if c.name in scores][:: -1 if turn % 2 else 1]:
+        for entrant in [e for e in entrants if e.name in scores][:: -1 if turn % 2 else 1]:
             try:
-                found, expected = _play_logged(contestant, load, expected)
+                found = undisturbed(entrant.play)
             except NotServing as error:
-                if contestant.name == OURS:
+                if entrant.name == OURS:
                     raise
-                _tell(f"{contestant.name}: {error}")
-                del scores[contestant.name]
+                _tell(f"{entrant.name}: {error}")
+                del scores[entrant.name]
                 continue
-            scores[contestant.name].append(found)
-            _tell(f"round {turn + 1}, {contestant.name}: {found}")
+            scores[entrant.name].append(found)
+            _tell(f"round {turn + 1}, {entrant.name}: {found}")
     return scores
-
-
-def _play_logged(
-    contestant: Contestant, load: Load, expected: list[int] | None
-) -> tuple[Score, list[int]]:
-    with TemporaryDirectory() as folder:
-        log = Path(folder, "log")
-        try:
-            return undisturbed(partial(play, contestant, load, log, expected))
-        except NotServing:
-            _tell(log.read_text(errors="replace")[-3000:])
-            raise
 
 
 def _contestants(version_dir: Path, precision: Precision, only: Sequence[str]) -> list[Contestant]:
@@ -142,8 +163,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--version-dir", type=_version_dir, required=True, help="STORE/MODEL/VERSION")
     add("--precision", choices=get_args(Precision), default="float32")
     add("--connections", type=int, default=64, help="each waits for its answer (default 64)")
-    add("--seconds", type=float, default=8.0, help="of measured load in each round (default 8)")
-    add("--rounds", type=int, default=3, help="interleaved rounds (default 3)")
+    add("--seconds", type=float, default=2.0, help="of load in each turn (default 2)")
+    add("--rounds", type=int, default=15, help="turns of each server (default 15)")
     add("--images", type=Path, help="folder of JPEG photos to send; default: drawn ones")
     add("--only", nargs="*", default=(), choices=[p.package for p in PEERS], help="these peers")
     return parser

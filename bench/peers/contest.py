@@ -1,12 +1,14 @@
-"""Each server started, loaded and ended in turn, round after round; the table of what they did.
+"""All servers started, then loaded in short turns, round after round; the table of what they did.
 
-A server that runs idle beside another would take CPU time from it, so that one runs at a time.
+A shared machine may change its speed every ten seconds, so that turns are shorter than that. A
+server that runs idle beside another would take CPU time from it: all but one are stopped.
 """
 
 import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,16 +42,16 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent: the files in turn, by so many connections, for so long."""
+    """What is sent in each turn: the files one after another, by so many connections, so long."""
 
     files: Sequence[bytes]
     connections: int
-    duration_s: float
+    turn_s: float
 
 
 @dataclass(frozen=True)
 class Score:
-    """What one server did in one round."""
+    """What one server did in one turn."""
 
     images_per_s: float
     p50_ms: float
@@ -58,24 +60,53 @@ class Score:
     unanswered: int  # refused and failed
 
 
-def play(
-    contestant: Contestant, load: Load, log: Path, expected: list[int] | None
-) -> tuple[Score, list[int]]:
-    """Start a server, load it, end it; return its score and the classes of the first file.
+class Entrant:
+    """A contestant's server, which runs in its turns alone."""
+
+    def __init__(self, contestant: Contestant, load: Load, server: ServerProcesses, url: str):
+        self.name, self.pid = contestant.name, server.pid
+        self._load, self._server = load, server
+        self._target = read_target(url)
+        encoded = [contestant.encode(file) for file in load.files]
+        self._requests = [self._target.request(body, headers) for headers, body in encoded]
+        self.classes = _first_answer(contestant, url, load.files[0], server)
+
+    def play(self) -> Score:
+        """Take one turn.
+
+        Raises:
+            NotServing: nothing was answered.
+        """
+        with self._server.resumed():
+            began_cpu_s = self._server.cpu_s()
+            result = self.ask(self._load.turn_s)
+            return score(result, self._server.cpu_s() - began_cpu_s)
+
+    def ask(self, duration_s: float) -> LoadResult:
+        """Have all connections ask for so long."""
+        loop = run_closed_loop(
+            self._target,
+            self._requests,
+            clients=self._load.connections,
+            duration_s=duration_s,
+        )
+        return uvloop.run(loop)
+
+
+@contextmanager
+def entered(contestant: Contestant, load: Load, log: Path) -> Iterator[Entrant]:
+    """Start a contestant's server and warm it up; it is stopped until its first turn.
 
     Raises:
-        NotServing: it does not start, does not answer, or names other classes than `expected`.
+        NotServing: it does not start, or does not answer.
     """
     port = _free_port()
     url = f"http://127.0.0.1:{port}{contestant.path}"
     with started(contestant.command(port), log) as server:
-        found = _first_answer(contestant, url, load.files[0], server)
-        if expected is not None and found != expected:
-            raise NotServing(f"names the classes {found}, others {expected}")
-        _closed_loop(contestant, url, load, WARM_UP_S)
-        began_cpu_s = server.cpu_s()
-        result = _closed_loop(contestant, url, load, load.duration_s)
-        return score(result, server.cpu_s() - began_cpu_s), found
+        entrant = Entrant(contestant, load, server, url)
+        entrant.ask(WARM_UP_S)
+        server.pause()
+        yield entrant
 
 
 def score(result: LoadResult, cpu_s: float) -> Score:
@@ -97,23 +128,34 @@ def score(result: LoadResult, cpu_s: float) -> Score:
 
 
 def table(scores: dict[str, list[Score]], ours: str) -> Iterator[str]:
-    """Yield the lines of a table: medians over the rounds, and of the ratios within each round."""
+    """Yield the lines of a table: medians over the rounds, and of the ratios within each round.
+
+    Of the ratios the quartiles, too, where there are three rounds or more.
+    """
     yield "| server | images/s | to ours | p50 ms | p99 ms | CPU ms an answer | unanswered |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for name, rounds in scores.items():
-        ratio = statistics.median(
+        ratios = [
             theirs.images_per_s / our.images_per_s
             for theirs, our in zip(rounds, scores[ours], strict=True)
-        )
+        ]
         cells = [
             f"{statistics.median(s.images_per_s for s in rounds):.1f}",
-            f"{ratio:.2f}",
+            _with_quartiles(ratios),
             f"{statistics.median(s.p50_ms for s in rounds):.0f}",
             f"{statistics.median(s.p99_ms for s in rounds):.0f}",
             f"{statistics.median(s.cpu_ms_per_answer for s in rounds):.2f}",
             f"{sum(s.unanswered for s in rounds)}",
         ]
         yield f"| {' | '.join([name, *cells])} |"
+
+
+def _with_quartiles(ratios: Sequence[float]) -> str:
+    median = f"{statistics.median(ratios):.2f}"
+    if len(ratios) < 3 or set(ratios) == {1.0}:
+        return median
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return f"{median} ({low:.2f} to {high:.2f})"
 
 
 def _first_answer(
@@ -135,15 +177,6 @@ def _first_answer(
             last = repr(error)
         time.sleep(POLL_S)
     raise NotServing(f"not ready within {START_TIMEOUT_S:.0f} s; its last answer: {last}")
-
-
-def _closed_loop(contestant: Contestant, url: str, load: Load, duration_s: float) -> LoadResult:
-    target = read_target(url)
-    encoded = [contestant.encode(file) for file in load.files]
-    requests = [target.request(body, headers) for headers, body in encoded]
-    return uvloop.run(
-        run_closed_loop(target, requests, clients=load.connections, duration_s=duration_s)
-    )
 
 
 def _free_port() -> int:

@@ -63,7 +63,7 @@ class ServerProcesses:
     """A started server; it leads a session of its own."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        self._process = process
+        self._process, self.pid = process, process.pid
 
     def has_ended(self) -> bool:
         """Say whether the started process itself has ended."""
@@ -73,16 +73,34 @@ class ServerProcesses:
         """Return the CPU seconds of all its processes that live."""
         return sum(p.cpu_ticks for p in self._family()) / TICKS_PER_S
 
+    def pause(self) -> None:
+        """Stop all its processes where they are."""
+        self._signal(signal.SIGSTOP)
+
+    @contextmanager
+    def resumed(self) -> Iterator[None]:
+        """Let all its processes go on until the end of the block."""
+        self._signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self.pause()
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._family():
+            _send(process.pid, number)
+
     def end(self, leave_timeout_s: float) -> None:
         """Ask the server to end, then end what is left of its processes after a while."""
         known = self._family()
+        self._signal(signal.SIGCONT)  # stopped processes do not hear
         try:
             self._process.terminate()
             _wait_for_end(known, leave_timeout_s)
         finally:  # when we are told to end meanwhile, too
             left = {*_living(known), *self._family()}
             for process in left:
-                _kill(process.pid)
+                _send(process.pid, signal.SIGKILL)
         _wait_for_end(left, KILL_TIMEOUT_S)
         self._process.wait()
 
@@ -117,6 +135,6 @@ def _wait_for_end(known: Iterable[Process], timeout_s: float) -> None:
         time.sleep(POLL_S)
 
 
-def _kill(pid: int) -> None:
+def _send(pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):  # it has ended
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)

@@ -1,6 +1,11 @@
+import sys
+from pathlib import Path
+
 import pytest
 
-from bench.peers.contest import NotServing, Score, score, table
+from bench.peers.contest import Contestant, Load, NotServing, Score, entered, score, table
+from bench.peers.peer import raw
+from bench.peers.processes import read_processes
 from loadtest.result import LoadResult, summarise
 from loadtest.sample import Failure, Sample
 
@@ -33,7 +38,59 @@ def test_the_table_has_medians_and_the_median_of_the_ratios_within_each_round() 
     theirs = [_scored(400.0), _scored(200.0), _scored(160.0)]
     _, _, our_row, their_row = table({"ours": ours, "theirs": theirs}, "ours")
     assert our_row == "| ours | 400.0 | 1.00 | 20 | 30 | 1.50 | 3 |"
-    assert their_row == "| theirs | 200.0 | 0.50 | 20 | 30 | 1.50 | 3 |"
+    assert their_row == "| theirs | 200.0 | 0.50 (0.50 to 0.65) | 20 | 30 | 1.50 | 3 |"
+
+
+SERVER = """
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status = int(sys.argv[2])
+        body = b'{"predictions": [{"class_id": 4}, {"class_id": 2}]}'
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+LOAD = Load([b"a file", b"another"], connections=3, turn_s=0.2)
+
+
+def _contestant(status: int) -> Contestant:
+    return Contestant(
+        "it", lambda port: [sys.executable, "-c", SERVER, str(port), str(status)], "/", raw
+    )
+
+
+def test_a_server_runs_in_its_turns_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.peers.contest.WARM_UP_S", 0.1)
+    with entered(_contestant(200), LOAD, tmp_path / "log") as entrant:
+        assert entrant.classes == [4, 2]
+        pid = entrant.pid
+        for _ in range(2):
+            assert _state(pid) == "T"  # stopped by a signal
+            found = entrant.play()
+            assert found.images_per_s > 0
+            assert found.unanswered == 0
+    assert _state(pid) in {None, "Z"}
+
+
+def test_a_server_that_fails_does_not_enter(tmp_path: Path) -> None:
+    with (
+        pytest.raises(NotServing, match="fails: 500"),
+        entered(_contestant(500), LOAD, tmp_path / "log"),
+    ):
+        pass
+
+
+def _state(pid: int) -> str | None:
+    return next((p.state for p in read_processes() if p.pid == pid), None)
 
 
 def _scored(images_per_s: float) -> Score:

@@ -120,7 +120,7 @@ def test_reduced_precision_deviates_a_little_from_float32(
 @settings(max_examples=15, deadline=None)
 @given(networks(st.integers(40, 64)), st.integers(1, 5))
 def test_bfloat16_computes_the_network_but_for_rounding(config: MixerConfig, count: int) -> None:
-    """Its graph is another one. Without the GELU of token mixing it deviates by ten times as much."""
+    """Its graph is another one. Without the GELU of token mixing it deviates ten times as much."""
     arrays, pipeline = random_arrays(config, seed=7), square_pipeline(config)
     program = OpenVinoProgram(config, pipeline, arrays, precision="bfloat16")
     found = program(pixels(config, count))
