@@ -1,12 +1,14 @@
 """The service under more than it can do: what is answered in time, what is refused, what is late.
 
 Callers are independent (Poisson) and give 500 ms. Then: how soon it is as fast as when idle again.
+The capacity is what closed loops get right before and right after, since a shared machine may
+change its speed from one minute to the next.
 """
 
 import itertools
 import statistics
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -18,47 +20,41 @@ from bench.rows import Row
 from bench.serving import Running
 
 FACTORS = (0.5, 0.8, 1.0, 1.5, 2.0)
-CLIENTS = 64  # of the closed loop that measures the capacity
+CLIENTS = 64  # of the closed loops that measure the capacity
 LIMIT_MS = 500
 IDLE_PROBES = 15
 IDLE_FACTOR = 1.5  # times the idle median is still idle speed
 LONGEST_RECOVERY_S = 10.0
-CLOSED = 0.0  # no multiple of the capacity: clients who wait for their answers
 PART = "overload"
 
-Run = tuple[Result, float | None]  # and the seconds until the service had recovered
 
+class Run(NamedTuple):
+    """What the generator saw, the seconds until the service had recovered, and its capacity."""
 
-class Capacity(NamedTuple):
-    """What the service does when idle and when closed loops fill it."""
-
-    images_per_s: float
-    idle_s: float
+    result: Result
+    recovery_s: float | None
+    capacity_per_s: float
 
 
 def measure(job: Job, *, variant: str = "S/32", factors: Sequence[float] = FACTORS) -> list[Row]:
     """Return goodput, refusals and lateness at each multiple of the measured capacity."""
     with job.server(job.publish(variant)) as server:
-        capacity = _capacity(job, server)
+        _closed(job, server)  # warm
+        idle_s = _idle_s(job, server)
         seeds = itertools.count()
-        loads: dict[float, Callable[[], Run]] = {CLOSED: partial(_closed, job, server)}
-        loads |= {f: partial(_overload, job, server, capacity, f, seeds) for f in factors}
+        loads = {f: partial(_overload, job, server, idle_s, f, seeds) for f in factors}
         found = interleave(loads, job.effort.rounds)
     command = f"python -m bench overload --variants {variant} --factors"
-    closed = tuple(result["throughput_per_s"] for result, _ in found.pop(CLOSED))
-    goodputs = {f: [result["goodput_per_s"] for result, _ in runs] for f, runs in found.items()}
-    peak = max(map(statistics.median, (closed, *goodputs.values())))
-    rows = [
-        Row(PART, "closed loop", "images/s", closed, f"{command} 1"),
-        Row(PART, "peak", "images/s", (peak,), command, note="the best median, closed or open"),
+    return [
+        row
+        for factor, runs in found.items()
+        for row in run_rows(factor, runs, f"{command} {factor:g}")
     ]
-    for factor, runs in found.items():
-        rows += _rows(factor, runs, peak, f"{command} {factor:g}")
-    return rows
 
 
-def _closed(job: Job, server: Running) -> Run:
-    return job.generator.closed(server.url, CLIENTS, job.effort.seconds), None
+def _closed(job: Job, server: Running) -> float:
+    result = job.generator.closed(server.url, CLIENTS, job.effort.turn_s)
+    return float(result["throughput_per_s"])
 
 
 def admitted(result: Result) -> int:
@@ -112,49 +108,45 @@ class Watch(threading.Thread):
         return too_long or recovery_s(self.probes, self.load_ended_s, self._idle_s) is not None
 
 
-def _capacity(job: Job, server: Running) -> Capacity:
-    job.generator.closed(server.url, CLIENTS, job.effort.seconds / 2)  # warm
-    rates = [
-        job.generator.closed(server.url, CLIENTS, job.effort.seconds)["throughput_per_s"]
-        for _ in range(job.effort.rounds)
-    ]
+def _idle_s(job: Job, server: Running) -> float:
     with Caller(server.url, job.files[0]) as caller:
-        idle = [caller.ask() for _ in range(IDLE_PROBES)]
-    idle_s = statistics.median(probe.latency_s for probe in idle)
-    return Capacity(statistics.median(rates), idle_s)
+        return statistics.median(caller.ask().latency_s for _ in range(IDLE_PROBES))
 
 
-def _overload(
-    job: Job, server: Running, capacity: Capacity, factor: float, seeds: Iterator[int]
-) -> Run:
-    """Return what the generator saw, and the seconds until the service had recovered."""
-    rate_per_s, duration_s = factor * capacity.images_per_s, job.effort.seconds
+def _overload(job: Job, server: Running, idle_s: float, factor: float, seeds: Iterator[int]) -> Run:
+    before_per_s = _closed(job, server)
+    rate_per_s, duration_s = factor * before_per_s, job.effort.seconds
     with Caller(server.url, job.files[0]) as caller:
-        watch = Watch(caller, capacity.idle_s)
+        watch = Watch(caller, idle_s)
         watch.start()
         result = job.generator.poisson(server.url, rate_per_s, duration_s, LIMIT_MS, next(seeds))
         # The result was written when the last request was settled, `elapsed_s` after the start.
         written_s = job.generator.result.stat().st_mtime
         watch.load_ended_s = ended_s = written_s - (result["elapsed_s"] - duration_s)
         watch.join()
-    return result, recovery_s(watch.probes, ended_s, capacity.idle_s)
+    recovered_s = recovery_s(watch.probes, ended_s, idle_s)
+    return Run(result, recovered_s, (before_per_s + _closed(job, server)) / 2)
 
 
-def _rows(factor: float, runs: Sequence[Run], peak: float, command: str) -> list[Row]:
+def run_rows(factor: float, runs: Sequence[Run], command: str) -> list[Row]:
+    """Return the rows of one multiple of the capacity."""
+
     def row(series: str, unit: str, values: Sequence[float], note: str = "") -> Row:
         return Row(PART, series, unit, tuple(values), command, factor, "capacity x", note)
 
-    results = [result for result, _ in runs]
+    results = [run.result for run in runs]
+    ratios = [run.result["goodput_per_s"] / run.capacity_per_s for run in runs]
     rows = [
+        row("capacity", "images/s", [run.capacity_per_s for run in runs], "before and after"),
         row("offered", "requests/s", [result["offered_per_s"] for result in results]),
         row("goodput", "images/s", [result["goodput_per_s"] for result in results]),
-        row("goodput over the peak", "ratio", [r["goodput_per_s"] / peak for r in results]),
+        row("goodput over the capacity", "ratio", ratios),
     ]
     rows += [
         row(name, "share", [shares(result)[name] for result in results])
         for name in shares(results[0])
     ]
-    recovered = [seconds * 1e3 for _, seconds in runs if seconds is not None]
+    recovered = [run.recovery_s * 1e3 for run in runs if run.recovery_s is not None]
     missing = len(runs) - len(recovered)
     never = f"{missing} not within {LONGEST_RECOVERY_S:g} s" if missing else ""
     if recovered:

@@ -37,9 +37,9 @@ RACE_IMAGES = 4
 # XLA's, lose more than they will later.
 LEAD = 0.25
 ALWAYS_IMAGES = 8  # up to here larger batches are taken, whatever the smaller ones promise
-# A batch that lasts longer makes deadlines hard to meet: it must be faster by this share, image for
-# image, than half of it.
-LONG_S, LONG_GAIN = 0.2, 0.2
+# A batch that lasts longer makes deadlines hard to meet: image for image it must be faster than
+# half of it by this share for each second that it lasts, though not by more than that.
+LONG_S, GAIN_PER_S, ENOUGH_GAIN = 0.125, 0.6, 0.4
 
 Call = Callable[[], Any]
 
@@ -280,4 +280,5 @@ def _gains_little(latencies_s: Mapping[int, float], size: int) -> bool:
 
 def _is_too_long(took_s: float, *, half_s: float) -> bool:
     """Say whether a batch lasts long and gains too little for it on two of half its size."""
-    return took_s > LONG_S and took_s > 2 * half_s * (1 - LONG_GAIN)
+    gain = min(GAIN_PER_S * took_s, ENOUGH_GAIN)
+    return took_s > LONG_S and took_s > 2 * half_s * (1 - gain)

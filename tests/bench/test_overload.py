@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from bench.caller import Probe
-from bench.overload import admitted, recovery_s, shares
+from bench.overload import Run, admitted, recovery_s, run_rows, shares
 
 RESULT: dict[str, Any] = {
     "requests": 100,
@@ -43,3 +43,16 @@ def test_recovered_is_the_first_fast_answer_after_the_load() -> None:
     ]
     assert recovery_s(probes, 10.0, idle_s=0.01) == pytest.approx(0.4)
     assert recovery_s(probes[:3], 10.0, idle_s=0.01) is None
+
+
+def test_goodput_is_compared_with_the_capacity_around_it() -> None:
+    runs = [
+        Run(RESULT | {"offered_per_s": 40.0, "goodput_per_s": 18.0}, 0.25, capacity_per_s=20.0),
+        Run(RESULT | {"offered_per_s": 80.0, "goodput_per_s": 32.0}, None, capacity_per_s=40.0),
+    ]
+    found = {row.series: row for row in run_rows(2.0, runs, "a command")}
+    assert found["goodput over the capacity"].values == pytest.approx((0.9, 0.8))
+    assert found["capacity"].values == (20.0, 40.0)
+    assert found["recovery"].values == (250.0,)
+    assert found["recovery"].note == "1 not within 10 s"
+    assert found["in time"].name == "in time, capacity x 2"

@@ -132,13 +132,13 @@ def test_short_batches_are_tried_and_kept_up_to_eight(clock: Clock) -> None:
 
 
 def test_long_batches_must_be_worth_it(clock: Clock) -> None:
-    """Sixteen would take 0.36 s after 0.2 for 8; 64 of the other device 0.84 after 0.52 for 32."""
+    """Sixteen would take 0.36 s after 0.2 for 8; 32 of the other device 0.52 after 0.36 for 16."""
     program = FakeProgram(clock, lambda size: 0.039 + 0.02 * size, pads=False)
     assert list(qualify({"openvino": program}).curve.latencies_s) == [1, 2, 4, 8]
     assert max(program.compiled) == 16
     program = FakeProgram(clock, lambda size: 0.2 + 0.01 * size, pads=False)
-    assert list(qualify({"openvino": program}).curve.latencies_s) == [1, 2, 4, 8, 16, 32]
-    assert max(program.compiled) == 64
+    assert list(qualify({"openvino": program}).curve.latencies_s) == [1, 2, 4, 8, 16]
+    assert max(program.compiled) == 32
 
 
 def test_a_machine_that_becomes_slower_meanwhile_changes_no_size(clock: Clock) -> None:
@@ -148,11 +148,11 @@ def test_a_machine_that_becomes_slower_meanwhile_changes_no_size(clock: Clock) -
     def seconds(size: int) -> float:
         nonlocal slower
         slower = 2.0 if size == 8 else slower
-        return slower * (0.004 + 0.001 * size)
+        return slower * (0.002 + 0.0005 * size)
 
     found = qualify({"openvino": FakeProgram(clock, seconds, pads=False)})
     sizes = (1, 2, 4, 8, 16, 32, 64)
-    assert found.curve.latencies_s == pytest.approx({n: 0.008 + 0.002 * n for n in sizes})
+    assert found.curve.latencies_s == pytest.approx({n: 0.004 + 0.001 * n for n in sizes})
 
 
 def test_of_repetitions_the_least_disturbed_counts(clock: Clock) -> None:
