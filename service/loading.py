@@ -30,7 +30,7 @@ from service.compile_cache import CompileCache, Plan, key_of
 from service.images import decode
 from service.metrics import Metrics
 from service.models import Catalog, ServedModel
-from service.qualification import Golden, GoldenMismatch, Qualified, Qualifier, Sizes
+from service.qualification import Golden, GoldenMismatch, Qualified, Qualifier
 from service.runner import Runner
 from service.runtimes.selection import (
     Compiling,
@@ -43,6 +43,7 @@ from service.runtimes.selection import (
 )
 from service.settings import Precision, Settings
 from service.stores import Stored, Stores
+from service.trials import Sizes
 
 log = logging.getLogger("mixer.models")
 

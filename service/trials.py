@@ -1,0 +1,136 @@
+"""Trials of a program before it serves: which batch sizes are worth having, and what each takes."""
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import takewhile
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from service.curve import WORTHWHILE, LatencyCurve, worthwhile
+from service.runner import Device
+from service.runtimes.program import Program
+
+T = TypeVar("T")
+Key = TypeVar("Key")
+
+REPEATS = 5
+ENOUGH_S = 0.5  # calls that took so long each, in all their turns, are measured well enough
+ALWAYS_IMAGES = 8  # up to here larger batches are taken, whatever the smaller ones promise
+# A batch that lasts longer makes deadlines hard to meet: image for image it must be faster than
+# half of it by this share for each second that it lasts, though not by more than that.
+LONG_S, GAIN_PER_S, ENOUGH_GAIN = 0.125, 0.6, 0.4
+
+Call = Callable[[], Any]
+
+
+class RunAside(Protocol):
+    """Runs a function on a thread that is not the device's."""
+
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]:
+        """Return what the function returns."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Which batch sizes are measured: exactly these, or if there are none 1, 2, 4 ... `largest`."""
+
+    fixed: tuple[int, ...]
+    largest: int
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Compiles aside, and calls the device as any batch does: one call at a time."""
+
+    image_size: int
+    device: Device
+    run_aside: RunAside
+
+    async def curve(self, program: Program, sizes: Sizes) -> LatencyCurve:
+        """Compile the sizes, and return what they take."""
+        if sizes.fixed:
+            return await self._given(program, sizes.fixed)
+        return await self._explored(program, sizes.largest)
+
+    async def _given(self, program: Program, fixed: Sequence[int]) -> LatencyCurve:
+        calls = {size: await self.warm(program, size) for size in fixed}
+        return LatencyCurve(await self.in_turn(calls), pads=program.pads)
+
+    async def _explored(self, program: Program, largest: int) -> LatencyCurve:
+        """Measure 1, 2, 4, ... images, until two doublings bring no more images a second.
+
+        One alone may be the noise of a busy machine. Small batches that measure as well as larger
+        ones serve worse: each costs the event loop and the threads around the device the same.
+
+        A size runs in turn with those that it is compared with, and at last all do, since a shared
+        machine may have changed its speed since the smaller ones were measured.
+        """
+        calls: dict[int, Call] = {}
+        for size in takewhile(lambda size: size <= largest, (2**i for i in range(32))):
+            calls[size] = await self.warm(program, size)
+            compared = {n: calls[n] for n in (size // 4, size // 2, size) if n in calls}
+            took_s = await self.in_turn(compared)
+            if size > 1 and _is_too_long(took_s[size], half_s=took_s[size // 2]):
+                del calls[size]
+                break
+            if size >= ALWAYS_IMAGES and _gains_little(took_s, size):
+                break
+        latencies_s = await self.in_turn(calls)
+        kept = worthwhile(latencies_s)
+        if not program.pads:  # sizes in between cost nothing, and make the curve more exact
+            last = max(ALWAYS_IMAGES, kept[-1])
+            kept = [size for size in latencies_s if size <= last]
+        return LatencyCurve({size: latencies_s[size] for size in kept}, pads=program.pads)
+
+    async def in_turn(self, calls: Mapping[Key, Call]) -> dict[Key, float]:
+        """Return the fewest seconds of each call: what else the machine does can only slow it.
+
+        In turn, so that it slows one as much as the other. One call at a time, so that batches of
+        other models run between.
+        """
+        best_s, spent_s = dict.fromkeys(calls, math.inf), 0.0
+        for _ in range(REPEATS):
+            for key, call in calls.items():
+                took_s = await self.device.call(partial(_seconds, call))
+                best_s[key] = min(best_s[key], took_s)
+                spent_s += took_s
+            if spent_s >= ENOUGH_S * len(calls):
+                break
+        return best_s
+
+    async def warm(self, program: Program, images: int) -> Call:
+        """Compile, and return a batch of blank images, called once already."""
+        await self.compile(program, images)
+        shape = (images, self.image_size, self.image_size, 3)
+        call = partial(program, np.zeros(shape, np.uint8))
+        await self.device.call(call)
+        return call
+
+    async def compile(self, program: Program, size: int) -> None:
+        """Prepare for batches of this size."""
+        # A program that does not pad compiles by running, and so on the device thread.
+        if program.pads:
+            await self.run_aside(partial(program.compile, size))
+        else:
+            await self.device.call(partial(program.compile, size))
+
+
+def _seconds(call: Call) -> float:
+    began_s = time.perf_counter()
+    call()
+    return time.perf_counter() - began_s
+
+
+def _gains_little(latencies_s: Mapping[int, float], size: int) -> bool:
+    """Say whether a size is no faster, image for image, than a quarter of it."""
+    return latencies_s[size] > 4 * latencies_s[size // 4] * (1 - WORTHWHILE)
+
+
+def _is_too_long(took_s: float, *, half_s: float) -> bool:
+    """Say whether a batch lasts long and gains too little for it on two of half its size."""
+    gain = min(GAIN_PER_S * took_s, ENOUGH_GAIN)
+    return took_s > LONG_S and took_s > 2 * half_s * (1 - gain)
