@@ -52,7 +52,7 @@ rolling-test: $(VENV)/dev.installed ## 40 restarts under load behind haproxy: no
 parity: $(PARITY)/installed ## compare the network with timm's in PyTorch
 	$(PARITY)/bin/python -m tests.parity.compare_with_timm
 
-bench: $(VENV)/dev.installed $(TORCH)/installed ## speed of the service and what bounds it, a quarter of an hour
+bench: $(VENV)/dev.installed $(TORCH)/installed ## speed of the service and what bounds it, twenty minutes
 	$(BIN)/python -m bench --torch-python $(TORCH)/bin/python
 
 bench-gpu: $(VENV)/dev.installed ## the network on a GPU, against timm's where that is installed

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from bench import bounds, compute, frontends, machine, overload, service, soak, start
 from bench.job import FULL, QUICK, Job
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = Job(effort, Path(folder), options.images, options.precision)
         found = [row for measure in options.measures(options) for row in measure(job)]
     rows = [replace(row, command=" ".join([row.command, *_flags(options)])) for row in found]
-    facts |= {"stolen": stolen.told()}
+    facts |= {"precision": options.precision, "stolen": stolen.told()}
     print(table(rows), end=f"\n\nstolen: {facts['stolen']}\n")
     write(options.out / f"{options.part}.json", facts, rows)
     _draw(rows, options.out / f"{options.part}.svg")
@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         summary = (module.__doc__ or "").splitlines()[0]
         part = parts.add_parser(module.PART, help=summary, description=module.__doc__)
         part.set_defaults(measures=measures)
-        _add_common(part)
+        _add_common(part, inherits=True)
         if module is not frontends:
             part.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="of Table 1")
         if module in (bounds, compute):
@@ -206,18 +206,19 @@ def _factor(text: str) -> float:
     return value
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder to write to")
-    parser.add_argument(
-        "--images", type=Path, help="folder of photos to send instead of drawn ones"
-    )
-    parser.add_argument("--quick", action="store_true", help="a short run, to see that it works")
-    parser.add_argument(
-        "--precision",
-        choices=get_args(Precision),
-        default=DEFAULT_PRECISION,
-        help=f"that models are served in (default {DEFAULT_PRECISION})",
-    )
+def _add_common(parser: argparse.ArgumentParser, *, inherits: bool = False) -> None:
+    """Add what may stand before a part and behind it; what stands behind wins."""
+
+    def add(name: str, default: object, summary: str, **more: Any) -> None:
+        chosen = argparse.SUPPRESS if inherits else default
+        parser.add_argument(name, default=chosen, help=summary, **more)
+
+    add("--out", Path("build/bench"), "folder to write to (build/bench)", type=Path)
+    add("--images", None, "folder of photos to send instead of drawn ones", type=Path)
+    add("--quick", False, "a short run, to see that it works", action="store_true")
+    precisions = get_args(Precision)
+    summary = f"that models are served in ({DEFAULT_PRECISION})"
+    add("--precision", DEFAULT_PRECISION, summary, choices=precisions)
 
 
 if __name__ == "__main__":

@@ -106,6 +106,8 @@ class InProcess:
         with ThreadPoolExecutor(self._decode_threads) as decoders:
             decode = partial(decoders.submit, partial(pixels_of, preprocessing=self.preprocessing))
             ahead = deque(decode(next(following)) for _ in range(max(in_flight, 2 * size)))
+            for picture in ahead:  # so that it begins with what it will leave behind
+                picture.result()
             done, began_s = 0, time.perf_counter()
             while time.perf_counter() - began_s < duration_s:
                 batch = [ahead.popleft().result() for _ in range(size)]

@@ -1,4 +1,4 @@
-"""What every part of the benchmark is given: how long to measure, and where its things lie."""
+"""What every part of the benchmark is given: how long to measure, its things, and its servers."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ PANELS = (
     Panel("bounds", "images/s", "the device alone"),
     Panel("service", "images/s", "closed loop"),
     Panel("service", "ms", "latency"),
-    Panel("overload", "images/s", "answered within 500 ms"),
+    Panel("overload", "images/s", "capacity, and answered within 500 ms"),
     Panel("overload", "share", "what becomes of the offered"),
     Panel("compute", "ratio", "our graph over the converted"),
     Panel("soak", "MiB", "memory under load"),

@@ -73,14 +73,15 @@ def _interleaved(
 ) -> tuple[dict[str, list[float]], dict[int, list[Run]]]:
     """Return the bounds' images/s and the runs, all of one round after another.
 
-    The bounds come right before the run that is compared with them, in short turns: a shared
-    machine may change its speed every ten seconds.
+    In short turns, and the bounds beside the run that matters most: a shared machine may change its
+    speed every ten seconds.
     """
     limits = bounds(parts, job)
     run = partial(closed_run, job, server, duration_s=job.effort.turn_s)
     runs = {str(clients): partial(run, clients) for clients in connections}
-    others = {name: call for name, call in runs.items() if name != str(COMPARED)}
-    measures: dict[str, Callable[[], float | Run]] = {**others, **limits, **runs}
+    compared = {name: call for name, call in runs.items() if name == str(COMPARED)}
+    others = {name: call for name, call in runs.items() if name not in compared}
+    measures: dict[str, Callable[[], float | Run]] = {**others, **limits, **compared}
     found = interleave(measures, job.effort.turns)
     return (
         {name: [rate for rate in found[name] if isinstance(rate, float)] for name in limits},
@@ -113,8 +114,8 @@ def run_rows(part: str, key: Key, runs: Sequence[Run], command: str) -> list[Row
         row(series, unit, [run.numbers[series][0] for run in runs], _failures(runs))
         for series, (_, unit) in runs[0].numbers.items()
     ]
-    batches = [mean for run in runs if (mean := run.result["batch_images"]["mean"]) is not None]
-    return [*rows, row("mean batch", "images", batches)] if batches else rows  # peers do not tell
+    batches = [run.result["batch_images"]["mean"] for run in runs]
+    return [*rows, row("mean batch", "images", batches)]
 
 
 def _share_row(clients: int, runs: Sequence[Run], bound: Sequence[float], command: str) -> Row:

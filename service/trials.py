@@ -1,6 +1,5 @@
 """Trials of a program before it serves: which batch sizes are worth having, and what each takes."""
 
-import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,12 @@ from service.runtimes.program import Program
 T = TypeVar("T")
 Key = TypeVar("Key")
 
-REPEATS = 5
-ENOUGH_S = 0.5  # calls that took so long each, in all their turns, are measured well enough
+REPEATS, LEAST_REPEATS = 5, 2
+ENOUGH_S = 0.5  # a call that took so long in all its turns is measured well enough
 ALWAYS_IMAGES = 8  # up to here larger batches are taken, whatever the smaller ones promise
 # A batch that lasts longer makes deadlines hard to meet: image for image it must be faster than
-# half of it by this share for each second that it lasts, though not by more than that.
-LONG_S, GAIN_PER_S, ENOUGH_GAIN = 0.125, 0.6, 0.4
+# half of it by this share for each second that it lasts; by the last of these shares at most.
+LONG_S, GAIN_PER_S, ENOUGH_GAIN = 0.2, 0.6, 0.4
 
 Call = Callable[[], Any]
 
@@ -92,15 +91,12 @@ class Trials:
         In turn, so that it slows one as much as the other. One call at a time, so that batches of
         other models run between.
         """
-        best_s, spent_s = dict.fromkeys(calls, math.inf), 0.0
-        for _ in range(REPEATS):
+        took_s: dict[Key, list[float]] = {key: [] for key in calls}
+        for turn in range(REPEATS):
             for key, call in calls.items():
-                took_s = await self.device.call(partial(_seconds, call))
-                best_s[key] = min(best_s[key], took_s)
-                spent_s += took_s
-            if spent_s >= ENOUGH_S * len(calls):
-                break
-        return best_s
+                if turn < LEAST_REPEATS or sum(took_s[key]) < ENOUGH_S:
+                    took_s[key].append(await self.device.call(partial(_seconds, call)))
+        return {key: min(each) for key, each in took_s.items()}
 
     async def warm(self, program: Program, images: int) -> Call:
         """Compile, and return a batch of blank images, called once already."""

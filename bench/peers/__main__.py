@@ -33,10 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # else servers would outlive it
     load = Load(_files(chosen.images), chosen.connections, chosen.seconds)
-    contestants = _contestants(chosen.version_dir, chosen.precision, chosen.only)
     try:
-        with ExitStack() as stack:
-            scores = _play_rounds(_enter(stack, contestants, load), chosen.rounds)
+        with TemporaryDirectory() as folder, ExitStack() as stack:
+            contestants = _contestants(chosen, cache=Path(folder, "compiled"))
+            entrants = _enter(stack, contestants, load, Path(folder))
+            scores = _play_rounds(entrants, chosen.rounds)
     except NotServing as error:
         _tell(f"{OURS}: {error}")
         return 1
@@ -44,13 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _enter(stack: ExitStack, contestants: Sequence[Contestant], load: Load) -> list[Entrant]:
+def _enter(
+    stack: ExitStack, contestants: Sequence[Contestant], load: Load, folder: Path
+) -> list[Entrant]:
     """Start all servers until the end of the stack; return those that serve, ours first.
 
     Raises:
         NotServing: ours does not.
     """
-    folder = Path(stack.enter_context(TemporaryDirectory()))
     entrants: list[Entrant] = []
     for number, contestant in enumerate(contestants):
         log = folder / f"{number}.log"
@@ -58,10 +60,7 @@ def _enter(stack: ExitStack, contestants: Sequence[Contestant], load: Load) -> l
             entrant = stack.enter_context(entered(contestant, load, log))
             _require_agreement(entrant, entrants)
         except NotServing as error:
-            _tell(log.read_text(errors="replace")[-3000:])
-            if contestant.name == OURS:
-                raise
-            _tell(f"{contestant.name}: {error}")
+            _tell_failure(contestant.name, log, error)
             continue
         entrants.append(entrant)
     return entrants
@@ -85,9 +84,7 @@ def _play_rounds(entrants: Sequence[Entrant], rounds: int) -> dict[str, list[Sco
             try:
                 found = undisturbed(entrant.play)
             except NotServing as error:
-                if entrant.name == OURS:
-                    raise
-                _tell(f"{entrant.name}: {error}")
+                _tell_failure(entrant.name, entrant.log, error)
                 del scores[entrant.name]
                 continue
             scores[entrant.name].append(found)
@@ -95,8 +92,21 @@ def _play_rounds(entrants: Sequence[Entrant], rounds: int) -> dict[str, list[Sco
     return scores
 
 
-def _contestants(version_dir: Path, precision: Precision, only: Sequence[str]) -> list[Contestant]:
-    serve_ours = partial(_our_command, version_dir=version_dir, precision=precision)
+def _tell_failure(name: str, log: Path, error: NotServing) -> None:
+    """Say why a server leaves, with the end of its log; without ours there is no contest.
+
+    Raises:
+        NotServing: it is ours.
+    """
+    _tell(log.read_text(errors="replace")[-3000:])
+    if name == OURS:
+        raise error
+    _tell(f"{name}: {error}")
+
+
+def _contestants(chosen: argparse.Namespace, cache: Path) -> list[Contestant]:
+    version_dir, precision, only = chosen.version_dir, chosen.precision, chosen.only
+    serve_ours = partial(_our_command, version_dir=version_dir, precision=precision, cache=cache)
     found = [Contestant(OURS, serve_ours, "/classify", raw)]
     for peer in PEERS:
         if only and peer.package not in only:
@@ -110,7 +120,7 @@ def _contestants(version_dir: Path, precision: Precision, only: Sequence[str]) -
     return found
 
 
-def _our_command(port: int, *, version_dir: Path, precision: Precision) -> Command:
+def _our_command(port: int, *, version_dir: Path, precision: Precision, cache: Path) -> Command:
     model, number = version_dir.parts[-2:]
     options = {
         "port": port,
@@ -118,6 +128,7 @@ def _our_command(port: int, *, version_dir: Path, precision: Precision) -> Comma
         "models": f"{model}@{number}",
         "runtime": "openvino",
         "precision": precision,
+        "compile-cache-dir": cache,  # else a plan that an earlier version of ours left would serve
     }
     given = [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-m", "service", "serve", *given]

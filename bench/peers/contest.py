@@ -1,6 +1,7 @@
 """All servers started, then loaded in short turns, round after round; the table of what they did.
 
-A shared machine may change its speed every ten seconds, so that turns are shorter than that. A
+A shared machine may change its speed every ten seconds, so that turns are short; the fewer servers,
+the nearer they are to each other. A
 server that runs idle beside another would take CPU time from it: all but one are stopped.
 """
 
@@ -63,13 +64,15 @@ class Score:
 class Entrant:
     """A contestant's server, which runs in its turns alone."""
 
-    def __init__(self, contestant: Contestant, load: Load, server: ServerProcesses, url: str):
-        self.name, self.pid = contestant.name, server.pid
+    def __init__(
+        self, contestant: Contestant, load: Load, server: ServerProcesses, url: str, log: Path
+    ) -> None:
+        self.name, self.log, self.pid = contestant.name, log, server.pid
+        self.classes: list[int] = []  # of its first answer
         self._load, self._server = load, server
         self._target = read_target(url)
         encoded = [contestant.encode(file) for file in load.files]
         self._requests = [self._target.request(body, headers) for headers, body in encoded]
-        self.classes = _first_answer(contestant, url, load.files[0], server)
 
     def play(self) -> Score:
         """Take one turn.
@@ -84,13 +87,10 @@ class Entrant:
 
     def ask(self, duration_s: float) -> LoadResult:
         """Have all connections ask for so long."""
-        loop = run_closed_loop(
-            self._target,
-            self._requests,
-            clients=self._load.connections,
-            duration_s=duration_s,
+        clients = self._load.connections
+        return uvloop.run(
+            run_closed_loop(self._target, self._requests, clients=clients, duration_s=duration_s)
         )
-        return uvloop.run(loop)
 
 
 @contextmanager
@@ -103,7 +103,8 @@ def entered(contestant: Contestant, load: Load, log: Path) -> Iterator[Entrant]:
     port = _free_port()
     url = f"http://127.0.0.1:{port}{contestant.path}"
     with started(contestant.command(port), log) as server:
-        entrant = Entrant(contestant, load, server, url)
+        entrant = Entrant(contestant, load, server, url, log)
+        entrant.classes = _first_answer(contestant, url, load.files[0], server)
         entrant.ask(WARM_UP_S)
         server.pause()
         yield entrant
@@ -141,7 +142,7 @@ def table(scores: dict[str, list[Score]], ours: str) -> Iterator[str]:
         ]
         cells = [
             f"{statistics.median(s.images_per_s for s in rounds):.1f}",
-            _with_quartiles(ratios),
+            "1.00" if name == ours else _with_quartiles(ratios),
             f"{statistics.median(s.p50_ms for s in rounds):.0f}",
             f"{statistics.median(s.p99_ms for s in rounds):.0f}",
             f"{statistics.median(s.cpu_ms_per_answer for s in rounds):.2f}",
@@ -152,7 +153,7 @@ def table(scores: dict[str, list[Score]], ours: str) -> Iterator[str]:
 
 def _with_quartiles(ratios: Sequence[float]) -> str:
     median = f"{statistics.median(ratios):.2f}"
-    if len(ratios) < 3 or set(ratios) == {1.0}:
+    if len(ratios) < 3:
         return median
     low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return f"{median} ({low:.2f} to {high:.2f})"

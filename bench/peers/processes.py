@@ -12,6 +12,7 @@ from pathlib import Path
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 KILL_TIMEOUT_S = 5.0
 POLL_S = 0.05
+STOPPED = "TZ"  # by a signal, or ended
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ class ServerProcesses:
         return sum(p.cpu_ticks for p in self._family()) / TICKS_PER_S
 
     def pause(self) -> None:
-        """Stop all its processes where they are."""
-        self._signal(signal.SIGSTOP)
+        """Stop all its processes where they are, and those that they start meanwhile."""
+        while any(process.state not in STOPPED for process in self._family()):
+            self._signal(signal.SIGSTOP)
+            time.sleep(POLL_S)
 
     @contextmanager
     def resumed(self) -> Iterator[None]:
@@ -93,8 +96,8 @@ class ServerProcesses:
     def end(self, leave_timeout_s: float) -> None:
         """Ask the server to end, then end what is left of its processes after a while."""
         known = self._family()
-        self._signal(signal.SIGCONT)  # stopped processes do not hear
         try:
+            self._signal(signal.SIGCONT)  # stopped processes do not hear
             self._process.terminate()
             _wait_for_end(known, leave_timeout_s)
         finally:  # when we are told to end meanwhile, too

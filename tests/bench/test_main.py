@@ -1,6 +1,8 @@
 import pytest
 
 from bench.__main__ import main
+from bench.job import QUICK, Job
+from bench.rows import Row
 
 
 @pytest.mark.parametrize(
@@ -12,6 +14,7 @@ from bench.__main__ import main
         (["overload", "--factors", "nan"], "--factors: 'nan' is no number above 0, up to 100"),
         (["soak", "--minutes", "1.5"], "--minutes: '1.5' is no whole number above 0"),
         (["soak", "--minutes", "1"], "--minutes: the last minute is compared with the first"),
+        (["service", "--precision", "int4"], "--precision: invalid choice: 'int4'"),
         (["unknown"], "invalid choice: 'unknown'"),
     ],
 )
@@ -22,3 +25,27 @@ def test_a_wrong_option_is_named(
         main(arguments)
     assert exit_.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["service"], ("float32", False)),
+        (["--precision", "int8", "--quick", "service"], ("int8", True)),
+        (["--precision", "int8", "service", "--precision", "bfloat16"], ("bfloat16", False)),
+    ],
+)
+def test_what_stands_before_a_part_holds_for_it(
+    arguments: list[str], expected: tuple[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+
+    def measure(job: Job, **_: object) -> list[Row]:
+        jobs.append(job)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("bench.service.measure", measure)
+    with pytest.raises(SystemExit):
+        main(arguments)
+    (job,) = jobs
+    assert (job.precision, job.effort is QUICK) == expected

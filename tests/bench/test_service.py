@@ -25,12 +25,3 @@ def test_each_number_of_the_repetitions_is_a_row() -> None:
         "mixer, mean batch, connections 8": ((4.5, 4.5), "images"),
     }
     assert rows[0].note == "8 without an answer"
-
-
-def test_a_peer_that_tells_no_batch_has_no_such_row() -> None:
-    run = Run(result(requests=40, batch_images={"mean": None}), cpu_s=0.2)
-    rows = run_rows("service", ("peer", 64), [run], "command")
-    assert [row.series for row in rows] == [
-        *("peer, throughput", "peer, p50", "peer, p99", "peer, server CPU"),
-    ]
-    assert rows[0].note == ""

@@ -56,8 +56,8 @@ def test_short_batches_are_tried_and_kept_up_to_eight(clock: Clock) -> None:
 
 
 def test_long_batches_must_be_worth_it(clock: Clock) -> None:
-    """Sixteen would take 0.36 s after 0.2 for 8; 32 of the other device 0.52 after 0.36 for 16."""
-    program = FakeProgram(clock, lambda size: 0.039 + 0.02 * size, pads=False)
+    """Sixteen would take 0.37 s after 0.21 for 8; 32 of the other device 0.52 after 0.36 for 16."""
+    program = FakeProgram(clock, lambda size: 0.045 + 0.02 * size, pads=False)
     assert list(curve(program).latencies_s) == [1, 2, 4, 8]
     assert max(program.compiled) == 16
     program = FakeProgram(clock, lambda size: 0.2 + 0.01 * size, pads=False)
@@ -99,4 +99,11 @@ def test_without_padding_every_measured_size_is_kept(clock: Clock) -> None:
 def test_measuring_ends_soon_where_batches_are_slow(clock: Clock) -> None:
     program = FakeProgram(clock, lambda _: trials.ENOUGH_S * 2)
     curve(program, sizes=(3,))
-    assert program.ran == [3, 3], "one to warm up, one measured"
+    assert program.ran == [3, 3, 3], "one to warm up, two measured"
+
+
+def test_a_slow_size_does_not_end_the_measuring_of_a_fast_one(clock: Clock) -> None:
+    program = FakeProgram(clock, lambda size: 0.01 if size == 1 else 2.0)
+    curve(program, sizes=(1, 5))
+    assert program.ran.count(1) == 1 + trials.REPEATS
+    assert program.ran.count(5) == 1 + trials.LEAST_REPEATS

@@ -87,15 +87,20 @@ def test_it_computes_the_network_of_the_store(
         assert deviation(theirs, ours) < 2e-5
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_any_batch_size_runs_and_rows_do_not_depend_on_neighbours(precision: Precision) -> None:
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 1e-5)]
+)
+def test_any_batch_size_runs_and_rows_do_not_depend_on_neighbours(
+    precision: Precision, tolerance: float
+) -> None:
+    """In bfloat16 another size may be summed in another order, and so rounded otherwise."""
     arrays, pipeline = random_arrays(WIDE, seed=3), square_pipeline(WIDE)
     program = OpenVinoProgram(WIDE, pipeline, arrays, precision=precision)
     together = program(pixels(WIDE, 5))
     for i in range(5):
         alone = program(pixels(WIDE, 5)[i : i + 1])
         for batch, single in zip(together, alone, strict=True):
-            np.testing.assert_allclose(batch[i : i + 1], single, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(batch[i : i + 1], single, rtol=0, atol=tolerance)
 
 
 def test_an_answer_is_not_overwritten_by_the_next_call() -> None:
