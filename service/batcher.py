@@ -15,8 +15,6 @@ idle service answers at the speed of a single image and a loaded one fills its b
   when the batch forms: nothing is computed for nobody. Where deadlines and speed conflict, the
   batch takes the size with which most images a second are answered in time: one that came last
   makes not many late, and one that is nearly late does not delay many behind it.
-- An image waits for the batch that runs, and then for its own. So no batch is to last longer than
-  two fifths of the time that most callers of the waiting gave, where any is as short as that.
 - The latencies were measured on an idle machine. What batches really take, beside decoding and
   other work, corrects every estimate while running.
 - A runner's failure is its batch's alone. The reply travels with its entry, so no row reaches
@@ -28,7 +26,6 @@ Durations are in seconds; instants and deadlines are the event loop's `time()`. 
 import asyncio
 import logging
 import math
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
@@ -46,10 +43,6 @@ Result = TypeVar("Result")
 # What is added to an estimated wait for the estimate's error: nearly all who are admitted against a
 # deadline shall meet it, and a full queue is as long as the deadlines allow anyway.
 MARGIN = 0.4
-
-# Of the time that a caller gives, what a batch may take: another one runs before it, and the rest
-# is for decoding and for the estimate's error.
-BATCH_SHARE = 0.4
 
 _log = logging.getLogger(__name__)
 
@@ -97,11 +90,6 @@ class _Entry(Generic[Item, Result]):
     deadline: float  # infinite when the caller set none
     arrived: float
     reply: asyncio.Future[Answer[Result]]
-
-    @property
-    def patience_s(self) -> float:
-        """What was left until the deadline when it came."""
-        return self.deadline - self.arrived
 
     def fail(self, error: errors.ServiceError, cause: BaseException | None = None) -> None:
         if not self.reply.done():
@@ -238,7 +226,7 @@ class MicroBatcher(Generic[Item, Result]):
         self._waiting = [entry for entry in self._waiting if not entry.reply.done()]
         if not self._waiting:
             return []
-        size = self._longest() if self._in_runner else self._best_size()
+        size = self._runner.curve.largest if self._in_runner else self._best_size()
         in_time = self._in_time(size)
         if self._in_runner and len(in_time) < size:
             return []
@@ -248,17 +236,10 @@ class MicroBatcher(Generic[Item, Result]):
         self._waiting = in_time[size:]
         return in_time[:size]
 
-    def _longest(self) -> int:
-        """Return the largest batch that suits the usual patience of the waiting."""
-        curve = self._runner.curve
-        allowed_s = BATCH_SHARE * statistics.median_low(e.patience_s for e in self._waiting)
-        short = (n for n in curve.latencies_s if self._pace.batch_s(n) <= allowed_s)
-        return max(short, default=curve.largest)
-
     def _best_size(self) -> int:
         """Choose how many of the waiting the next batch takes: see the module's policy."""
-        curve, waiting, longest = self._runner.curve, len(self._waiting), self._longest()
-        planned, all_s = min(curve.first_batch(waiting), longest), self._pace.seconds(waiting)
+        curve, waiting = self._runner.curve, len(self._waiting)
+        planned, all_s = curve.first_batch(waiting), self._pace.seconds(waiting)
         if min(entry.deadline for entry in self._waiting) > _now() + self._in_runner_s() + all_s:
             return planned
 
@@ -270,7 +251,7 @@ class MicroBatcher(Generic[Item, Result]):
             later = sum(entry.deadline > end + rest_s for entry in rest)
             return (min(size, len(in_time)) + later) / (first_s + rest_s), -size
 
-        return max({planned, *(n for n in curve.latencies_s if n <= longest)}, key=worth)
+        return max({planned, *curve.latencies_s}, key=worth)
 
     def _in_time(self, size: int) -> list[_Entry[Item, Result]]:
         """Those of the waiting whom a batch of `size`, handed over now, would answer in time."""

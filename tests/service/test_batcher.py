@@ -179,49 +179,6 @@ def test_of_equal_sizes_the_smallest_saves_both_the_hurried_and_the_patient() ->
     run(main())
 
 
-@pytest.mark.parametrize(
-    ("patience_s", "batches"),
-    [
-        # A batch of 4 takes 5 s, which is more than two fifths of 12 and less than those of 13.
-        (12.0, [[0, 1], [2, 3], [4]]),
-        (13.0, [[0, 1, 2, 3], [4]]),
-        # Where even one image takes more than two fifths, smaller batches would only be slower.
-        (7.0, [[0, 1, 2, 3]]),
-    ],
-)
-def test_no_batch_is_long_beside_the_patience_of_its_callers(
-    patience_s: float, batches: list[list[int]]
-) -> None:
-    async def main() -> None:
-        batcher, device = made()
-        done = await asyncio.gather(*start(batcher, 0, 1, 2, 3, 4, deadline=patience_s))
-        assert device.batches == batches
-        late = [each for each in done if isinstance(each.outcome, DeadlineExceeded)]
-        assert len(late) == 5 - sum(map(len, batches))
-
-    run(main())
-
-
-def test_one_caller_in_a_hurry_does_not_shrink_the_batch_of_the_patient() -> None:
-    async def main() -> None:
-        batcher, device = made()
-        await asyncio.gather(*start(batcher, 0, deadline=12.0), *start(batcher, 1, 2, 3))
-        assert device.batches == [[0, 1, 2, 3]]
-
-    run(main())
-
-
-def test_a_batch_as_long_as_patience_allows_is_prefetched() -> None:
-    async def main() -> None:
-        batcher, device = made()
-        tasks = start(batcher, 0, 1, 2, 3, deadline=12.0)
-        await until(1.0)
-        assert device.batches == [[0, 1], [2, 3]]
-        await asyncio.gather(*tasks)
-
-    run(main())
-
-
 def test_nearly_expired_image_does_not_shrink_the_batch_behind_it() -> None:
     async def main() -> None:
         batcher, device = made()
