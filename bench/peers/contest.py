@@ -1,8 +1,8 @@
 """All servers started, then loaded in short turns, round after round; the table of what they did.
 
 A shared machine may change its speed every ten seconds, so that turns are short; the fewer servers,
-the nearer they are to each other. A
-server that runs idle beside another would take CPU time from it: all but one are stopped.
+the nearer they are to each other. A server that runs idle beside another would take CPU time from
+it: all but one are stopped.
 """
 
 import socket
