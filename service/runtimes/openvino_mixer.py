@@ -108,10 +108,10 @@ class _Graph:
 
 
 class _Bfloat16Graph(_Graph):
-    """For AMX, whose speed nothing reaches that OpenVINO would leave in float32.
+    """For AMX, beside whose products everything else is slow.
 
-    It multiplies a constant of float32 from the left in float32, and what it does not fuse into a
-    product costs much beside one that is so fast. So tokens are transposed before the first product
+    OpenVINO would leave a product with a constant from the left in float32, and not fuse into it
+    what follows. So tokens are transposed before the first product
     of their mixing, which takes bias and GELU in; the second one puts them back from the left.
     """
 
@@ -130,7 +130,7 @@ class _Bfloat16Graph(_Graph):
         """Take erf's for tanh's too, which costs nearly twice as much.
 
         They differ by 0.0005 at most, where values near 1 are rounded by up to 0.002. With trained
-        weights the logits deviate no more by it (`bench.precision`).
+        weights the logits deviate no more by it (docs/performance.md).
         """
         return opset14.gelu(x, "erf")
 

@@ -45,15 +45,12 @@ def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
 
 def test_the_job_s_precision_is_that_of_its_servers_and_parts(tmp_path: Path, cache: Path) -> None:
     job = Job(QUICK, tmp_path, precision="bfloat16")
-    with job.server(MODEL, cache=cache) as running, urlopen(models_of(running.url)) as answer:
-        (model,) = json.load(answer)["models"]
+    with job.server(MODEL, cache=cache) as running:
+        answer = urlopen(running.url.replace("/classify", "/models")).read()
+    (model,) = json.loads(answer)["models"]
     assert model["versions"][0]["precision"] == "bfloat16"
     with job.parts(MODEL, cache=cache) as parts:
         assert parts.model.runner.program.precision == "bfloat16"
-
-
-def models_of(url: str) -> str:
-    return url.replace("/classify", "/models")
 
 
 def test_both_pipelines_in_this_process_answer(tmp_path: Path, cache: Path) -> None:

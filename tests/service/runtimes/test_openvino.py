@@ -88,12 +88,12 @@ def test_it_computes_the_network_of_the_store(
 
 
 @pytest.mark.parametrize(
-    ("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02), ("int8", 1e-5)]
+    ("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 2e-3), ("int8", 1e-5)]
 )
 def test_any_batch_size_runs_and_rows_do_not_depend_on_neighbours(
     precision: Precision, tolerance: float
 ) -> None:
-    """In bfloat16 another size may be summed in another order, and so rounded otherwise."""
+    """Where bfloat16 has no instructions of its own, another size may be rounded otherwise."""
     arrays, pipeline = random_arrays(WIDE, seed=3), square_pipeline(WIDE)
     program = OpenVinoProgram(WIDE, pipeline, arrays, precision=precision)
     together = program(pixels(WIDE, 5))
