@@ -10,7 +10,9 @@ idle service answers at the speed of a single image and a loaded one fills its b
   nothing. It is closed early only when it is full: then it is handed over as the one prefetched
   batch, to be prepared meanwhile. A partial batch is closed the moment the device frees.
 - How many go at once is decided by the measured latencies: the waiting are split into the batches
-  that are done soonest, nine into eight and one if that beats a batch of sixteen, part empty.
+  that are done soonest, nine into eight and one if that beats a batch of sixteen, part empty. None
+  lasts longer than suits its callers' patience: larger ones do more a second, smaller ones are
+  sooner done.
 - First in, first out. Who left, or is late, or cannot be answered in time any more, is dropped
   when the batch forms: nothing is computed for nobody. Where deadlines and speed conflict, the
   batch takes the size with which most images a second are answered in time: one that came last
@@ -173,6 +175,7 @@ class MicroBatcher(Generic[Item, Result]):
             raise errors.DeadlineUnreachable("The work ahead outlasts the deadline.")
         self._hold(images)
         self._expected += images
+        self._pace.expect(math.inf if deadline is None else deadline - _now())
         try:
             yield
         finally:
@@ -226,7 +229,8 @@ class MicroBatcher(Generic[Item, Result]):
         self._waiting = [entry for entry in self._waiting if not entry.reply.done()]
         if not self._waiting:
             return []
-        size = self._runner.curve.largest if self._in_runner else self._best_size()
+        self._pace.choose_sizes()
+        size = self._pace.curve.largest if self._in_runner else self._best_size()
         in_time = self._in_time(size)
         if self._in_runner and len(in_time) < size:
             return []
@@ -238,7 +242,7 @@ class MicroBatcher(Generic[Item, Result]):
 
     def _best_size(self) -> int:
         """Choose how many of the waiting the next batch takes: see the module's policy."""
-        curve, waiting = self._runner.curve, len(self._waiting)
+        curve, waiting = self._pace.curve, len(self._waiting)
         planned, all_s = curve.first_batch(waiting), self._pace.seconds(waiting)
         if min(entry.deadline for entry in self._waiting) > _now() + self._in_runner_s() + all_s:
             return planned
@@ -304,7 +308,7 @@ class MicroBatcher(Generic[Item, Result]):
         """
         if not self._in_runner:
             return 0
-        last = (self._ahead + more_images - 1) % self._runner.curve.largest + 1
+        last = (self._ahead + more_images - 1) % self._pace.curve.largest + 1
         return max(0, len(self._in_runner[-1].entries) - last)
 
     @property

@@ -1,9 +1,12 @@
-"""How long batches take now: the measured curve, corrected by what they really take.
+"""How long batches take now, and how long they may: the measured curve as the load makes it.
 
 The curve was measured on an idle machine. Under load the cores also decode and answer, and batches
-take longer.
+take longer. Large ones do most images a second, and keep whoever comes meanwhile waiting longest.
 """
 
+import math
+import statistics
+from collections import deque
 from typing import Protocol
 
 from service.curve import LatencyCurve
@@ -12,6 +15,10 @@ from service.curve import LatencyCurve
 # measured; and how slow one batch may count, so that a single stall says little of the next ones.
 WEIGHT = 0.2
 MAX_SLOWER = 4.0
+# What a batch may last, as a share of its callers' patience. Who comes as it begins waits for all
+# of it and for his own: what two shares leave is for decoding, and for a machine that slows down.
+BATCH_SHARE = 0.3
+NEWEST = 32  # so many callers tell how patient all are
 
 
 class Measured(Protocol):
@@ -23,11 +30,13 @@ class Measured(Protocol):
 
 
 class Pace:
-    """A curve's seconds at the pace of the newest batches."""
+    """A curve's seconds at the pace of the newest batches, and which of its sizes are in use."""
 
     def __init__(self, measured: Measured) -> None:
         self._measured = measured
         self._slower = 1.0  # what batches take under load, as a multiple of what was measured
+        self._patience_s = deque([math.inf], maxlen=NEWEST)
+        self.curve = measured.curve  # as measured, without the sizes that are too long now
         self.is_alone = True  # whether there is one image at most to work on
 
     def batch_s(self, images: int) -> float:
@@ -36,12 +45,22 @@ class Pace:
 
     def seconds(self, images: int) -> float:
         """Return the least seconds that any split of so many images into batches takes."""
-        return self._multiple * self._measured.curve.seconds(images)
+        return self._multiple * self.curve.seconds(images)
+
+    def expect(self, patience_s: float) -> None:
+        """Remember how long a caller would wait for his answer."""
+        self._patience_s.append(patience_s)
+
+    def choose_sizes(self) -> None:
+        """Use the sizes that do not last too long for most callers, or the smallest of all."""
+        measured, limit_s = self._measured.curve, BATCH_SHARE * statistics.median(self._patience_s)
+        short = [size for size in measured.latencies_s if self.batch_s(size) <= limit_s]
+        self.curve = measured.up_to(max(short, default=min(measured.latencies_s)))
 
     def note(self, images: int, took_s: float) -> None:
         """Learn from a batch of so many images, in proportion to how full it was."""
         newest = min(MAX_SLOWER, took_s / self._measured.curve.latency_s(images))
-        weight = WEIGHT * images / self._measured.curve.largest
+        weight = WEIGHT * min(1.0, images / self.curve.largest)
         self._slower += weight * (newest - self._slower)
 
     @property

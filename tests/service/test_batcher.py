@@ -2,6 +2,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import pytest
 
@@ -85,6 +86,23 @@ def test_batches_are_first_in_first_out_and_never_over_the_largest_bucket() -> N
         batcher, device = made()
         await asyncio.gather(*start(batcher, *range(11)))
         assert device.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("patience_s", "batches"), [(20.0, [[0, 1, 2, 3]]), (15.0, [[0, 1], [2, 3]])]
+)
+def test_impatient_callers_ride_in_smaller_batches(
+    patience_s: float, batches: list[list[int]]
+) -> None:
+    async def main() -> None:
+        batcher, device = made()
+        with ExitStack() as permits:
+            for _ in range(4):
+                permits.enter_context(batcher.admit(1, patience_s))
+            await asyncio.gather(*start(batcher, 0, 1, 2, 3, deadline=patience_s))
+        assert device.batches == batches
 
     run(main())
 

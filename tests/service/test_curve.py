@@ -65,6 +65,15 @@ def test_another_device_runs_any_size_in_a_time_between_the_measured_ones() -> N
     assert [curve.latency_s(n) for n in (2, 3, 4, 6)] == [3.0, 4.0, 5.0, 7.0]
 
 
+@pytest.mark.parametrize("pads", [True, False])
+def test_a_shorter_curve_plans_with_the_smaller_sizes_alone(*, pads: bool) -> None:
+    curve = LatencyCurve({1: 3.0, 2: 4.0, 4: 5.0}, pads=pads)
+    shorter = curve.up_to(2)
+    assert (shorter.latencies_s, shorter.pads) == ({1: 3.0, 2: 4.0}, pads)
+    assert (shorter.largest, shorter.first_batch(4), shorter.seconds(4)) == (2, 2, 8.0)
+    assert curve.up_to(4).seconds(4) == 5.0
+
+
 def test_the_capacity_is_that_of_the_best_batch() -> None:
     assert LatencyCurve({1: 0.5, 4: 1.0, 8: 4.0}, pads=True).capacity_images_per_s == 4.0
 

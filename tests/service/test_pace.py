@@ -1,11 +1,12 @@
 """The correction of a measured curve by what batches really take."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
 
 from service.curve import LatencyCurve
-from service.pace import MAX_SLOWER, WEIGHT, Pace
+from service.pace import BATCH_SHARE, MAX_SLOWER, NEWEST, WEIGHT, Pace
 
 CURVE = LatencyCurve({1: 3.0, 2: 4.0, 4: 5.0}, pads=True)
 
@@ -42,6 +43,52 @@ def test_the_newest_batches_are_what_counts_in_the_end() -> None:
     for took_s in (15.0, *[10.0] * 60):
         pace.note(4, took_s)
     assert pace.batch_s(4) == pytest.approx(10.0, rel=1e-3)
+
+
+def of_callers(*patience_s: float) -> Pace:
+    pace = under_load()
+    for each in patience_s:
+        pace.expect(each)
+    pace.choose_sizes()
+    return pace
+
+
+@pytest.mark.parametrize(
+    ("bearable_s", "largest"),
+    [(math.inf, 4), (5.1, 4), (4.9, 2), (4.1, 2), (3.9, 1), (3.1, 1), (2.9, 1), (0.1, 1)],
+)
+def test_no_batch_lasts_longer_than_its_callers_can_bear(bearable_s: float, largest: int) -> None:
+    pace = of_callers(*[bearable_s / BATCH_SHARE] * NEWEST)
+    assert pace.curve.largest == largest
+    assert pace.seconds(largest + 1) == CURVE.up_to(largest).seconds(largest + 1)
+    assert pace.batch_s(4) == 5.0  # one that was begun before
+
+
+@pytest.mark.parametrize(
+    ("patient", "hurried", "largest"), [(17, 15, 4), (15, 17, 1), (NEWEST, 15, 4), (NEWEST, 17, 1)]
+)
+def test_the_newest_callers_decide_and_most_of_them(
+    patient: int, hurried: int, largest: int
+) -> None:
+    pace = of_callers(*[math.inf] * patient, *[0.1] * hurried)
+    assert pace.curve.largest == largest
+
+
+def test_before_anyone_has_come_every_size_is_in_use() -> None:
+    assert of_callers().curve is CURVE
+
+
+def test_a_batch_that_takes_longer_under_load_may_be_too_long() -> None:
+    pace = of_callers(*[6.0 / BATCH_SHARE] * NEWEST)
+    assert pace.curve.largest == 4
+    for _ in range(20):
+        pace.note(4, 10.0)
+    pace.choose_sizes()
+    assert pace.curve.largest == 1
+    weight_of_a_full_batch = WEIGHT
+    before_s = pace.batch_s(1)
+    pace.note(1, 3.0)
+    assert pace.batch_s(1) == pytest.approx(before_s + weight_of_a_full_batch * (3.0 - before_s))
 
 
 def test_a_lone_image_is_taken_for_undisturbed() -> None:
