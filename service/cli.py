@@ -57,6 +57,8 @@ def _serve(options: argparse.Namespace) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    # What no line shows need not be looked up for each (Python's logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # These warn of every malformed body, and tell of every kind of device that is not there.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.getLogger("jax").setLevel(logging.WARNING)

@@ -2,8 +2,8 @@
 
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -102,4 +102,4 @@ class ObserveMiddleware:
 
 def request_id(given: str | None) -> str:
     """Return the caller's id where it is printable and short, else a new one."""
-    return given if given is not None and REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if given is not None and REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
