@@ -168,6 +168,7 @@ class MicroBatcher(Generic[Item, Result]):
         if self._places + images > self._max_queue_images:
             retry_after_s = math.ceil(self._backlog_s() + self._other_backlog_s())
             raise errors.Overloaded("The queue is full.", retry_after_s=max(1, retry_after_s))
+        self._pace.so_far = self._so_far()
         device_s = self._backlog_s(images + self._growth(images)) + self._other_backlog_s()
         ride_s = self._ride_s(images, busy=preparation_s > device_s)
         expected_s = max(device_s, preparation_s + ride_s)
@@ -229,7 +230,6 @@ class MicroBatcher(Generic[Item, Result]):
         self._waiting = [entry for entry in self._waiting if not entry.reply.done()]
         if not self._waiting:
             return []
-        self._pace.choose_sizes()
         size = self._pace.curve.largest if self._in_runner else self._best_size()
         in_time = self._in_time(size)
         if self._in_runner and len(in_time) < size:
@@ -268,20 +268,32 @@ class MicroBatcher(Generic[Item, Result]):
         try:
             output = await self._runner.run([entry.item for entry in batch.entries])
             batch.answer(output, _now())
-            # Since the device could turn to it: what passes between batches delays the queue too,
-            # and what the device does for other models is estimated by them.
-            elsewhere_s = self._runner.elsewhere_s - batch.elsewhere_s
-            self._pace.note(len(batch.entries), _now() - batch.started - elsewhere_s)
+            self._pace.note(len(batch.entries), self._took_s(batch))
         except (Exception, asyncio.CancelledError) as error:  # or the callers would hang
             _log.exception("A batch of %d images failed", len(batch.entries))
             for entry in batch.entries:
                 entry.fail(errors.InternalError("The model failed on this image's batch."), error)
         running = self._in_runner[0]
         self._in_runner.remove(batch)
+        self._pace.so_far = 0.0
         if batch is running and self._in_runner:
             following = self._in_runner[0]
             following.started, following.elsewhere_s = _now(), self._runner.elsewhere_s
         self._dispatch()
+
+    def _took_s(self, batch: _Batch[Item, Result]) -> float:
+        """Return the seconds since the device could turn to a batch, less those for other models.
+
+        What passes between batches delays the queue too; the other models estimate their own.
+        """
+        return _now() - batch.started - (self._runner.elsewhere_s - batch.elsewhere_s)
+
+    def _so_far(self) -> float:
+        """Return what the running batch has taken, as a multiple of what was measured."""
+        if not self._in_runner:
+            return 0.0
+        running = self._in_runner[0]
+        return self._took_s(running) / self._runner.curve.latency_s(len(running.entries))
 
     def _in_runner_s(self) -> float:
         if not self._in_runner:

@@ -38,6 +38,7 @@ class Pace:
         self._patience_s = deque([math.inf], maxlen=NEWEST)
         self.curve = measured.curve  # as measured, without the sizes that are too long now
         self.is_alone = True  # whether there is one image at most to work on
+        self.so_far = 0.0  # what the running batch has taken, as such a multiple
 
     def batch_s(self, images: int) -> float:
         """Return the seconds of one batch of so many images (0 to the largest size)."""
@@ -51,20 +52,27 @@ class Pace:
         """Remember how long a caller would wait for his answer."""
         self._patience_s.append(patience_s)
 
-    def choose_sizes(self) -> None:
-        """Use the sizes that do not last too long for most callers, or the smallest of all."""
-        measured, limit_s = self._measured.curve, BATCH_SHARE * statistics.median(self._patience_s)
-        short = [size for size in measured.latencies_s if self.batch_s(size) <= limit_s]
-        self.curve = measured.up_to(max(short, default=min(measured.latencies_s)))
-
     def note(self, images: int, took_s: float) -> None:
-        """Learn from a batch of so many images, in proportion to how full it was."""
+        """Learn from a batch of so many images, in proportion to how full it was.
+
+        Which sizes are in use is decided anew.
+        """
         newest = min(MAX_SLOWER, took_s / self._measured.curve.latency_s(images))
         weight = WEIGHT * min(1.0, images / self.curve.largest)
         self._slower += weight * (newest - self._slower)
+        self._choose_sizes()
+
+    def _choose_sizes(self) -> None:
+        """Use the measured sizes that are not too long for most callers, or the smallest alone."""
+        measured, limit_s = self._measured.curve, BATCH_SHARE * statistics.median(self._patience_s)
+        short = [size for size in measured.latencies_s if self.batch_s(size) <= limit_s]
+        self.curve = measured.up_to(max(short, default=min(measured.latencies_s)))
 
     @property
     def _multiple(self) -> float:
         # Beside a lone image nothing competes; and if it were refused for the load of the past,
         # none would ever run to correct it.
-        return 1.0 if self.is_alone else self._slower
+        if self.is_alone:
+            return 1.0
+        # A batch that is overdue tells of a slower machine before it has ended.
+        return max(self._slower, min(MAX_SLOWER, self.so_far))

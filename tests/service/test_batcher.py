@@ -14,7 +14,7 @@ from service.errors import (
     InternalError,
     Overloaded,
 )
-from service.pace import WEIGHT
+from service.pace import NEWEST, WEIGHT
 from tests.service.fake_device import REQUEST, Call, FakeDevice, call, made, start
 from tests.service.virtual_time import run, until
 
@@ -99,10 +99,13 @@ def test_impatient_callers_ride_in_smaller_batches(
     async def main() -> None:
         batcher, device = made()
         with ExitStack() as permits:
-            for _ in range(4):
-                permits.enter_context(batcher.admit(1, patience_s))
-            await asyncio.gather(*start(batcher, 0, 1, 2, 3, deadline=patience_s))
-        assert device.batches == batches
+            for _ in range(NEWEST):
+                with batcher.admit(1, patience_s):
+                    pass
+            permits.enter_context(batcher.admit(5, None))
+            await call(batcher, -1)  # after each batch the sizes are chosen anew
+            await asyncio.gather(*start(batcher, 0, 1, 2, 3))
+        assert device.batches == [[-1], *batches]
 
     run(main())
 
@@ -434,6 +437,28 @@ def test_estimates_follow_what_batches_really_take() -> None:
             (first,) = start(batcher, 0)
             await first
             assert batcher.backlog_s == pytest.approx(3.0 * (1 + WEIGHT / 4))  # one of four
+
+    run(main())
+
+
+def test_an_overdue_batch_tells_of_a_slower_machine() -> None:
+    async def main() -> None:
+        batcher, _ = made(FakeDevice(slower_s=[7.0]))  # 4.0 and 7.0 more
+        with batcher.admit(1, None), batcher.admit(1, None):
+            tasks = start(batcher, 0, 1)
+            for now, multiple in ((3.0, 1.0), (6.0, 1.5), (10.0, 2.5)):
+                await until(now)
+                left_s = max(0.0, 4.0 - now)
+                needs_s = (left_s + 4.0 * multiple) * (1 + MARGIN)  # it grows to two
+                with pytest.raises(DeadlineUnreachable), batcher.admit(1, now + needs_s - 0.1):
+                    pass
+                with batcher.admit(1, now + needs_s + 0.1):
+                    pass
+            # Once it has ended, it tells no more of the next than any other batch.
+            (following,) = start(batcher, 2, deadline=15.0)
+            assert (await following).row == "row 2"
+            assert (await following).ended == 14.0
+            await asyncio.gather(*tasks)
 
     run(main())
 

@@ -180,9 +180,10 @@ def check_device(played: Played) -> None:
     handed = list(chain.from_iterable(played.device.batches))
     assert handed == sorted(set(handed)), "out of order, or twice"
     for batch in played.device.runs:
-        largest = played.device.curve.largest
-        assert 1 <= len(batch.items) <= largest
-        assert batch.ahead == 0 or (batch.ahead == 1 and len(batch.items) == largest)
+        curve = played.device.curve
+        assert 1 <= len(batch.items) <= curve.largest
+        # Prefetched when full: of the largest size then in use.
+        assert batch.ahead == 0 or (batch.ahead == 1 and len(batch.items) in curve.latencies_s)
         for item in batch.items:
             assert calls[item].ended >= batch.handed, "for nobody"
             assert (calls[item].deadline or float("inf")) > batch.handed, "expired"

@@ -49,7 +49,7 @@ def of_callers(*patience_s: float) -> Pace:
     pace = under_load()
     for each in patience_s:
         pace.expect(each)
-    pace.choose_sizes()
+    pace.note(1, CURVE.latency_s(1))
     return pace
 
 
@@ -83,12 +83,18 @@ def test_a_batch_that_takes_longer_under_load_may_be_too_long() -> None:
     assert pace.curve.largest == 4
     for _ in range(20):
         pace.note(4, 10.0)
-    pace.choose_sizes()
     assert pace.curve.largest == 1
     weight_of_a_full_batch = WEIGHT
     before_s = pace.batch_s(1)
     pace.note(1, 3.0)
     assert pace.batch_s(1) == pytest.approx(before_s + weight_of_a_full_batch * (3.0 - before_s))
+
+
+def test_a_running_batch_that_is_overdue_slows_the_estimates() -> None:
+    pace = under_load()
+    for so_far, multiple in ((0.5, 1.0), (1.0, 1.0), (1.5, 1.5), (100.0, MAX_SLOWER), (0.0, 1.0)):
+        pace.so_far = so_far
+        assert (pace.batch_s(2), pace.seconds(7)) == (4.0 * multiple, 10.0 * multiple)
 
 
 def test_a_lone_image_is_taken_for_undisturbed() -> None:
