@@ -79,10 +79,11 @@ class Trials:
             if size >= ALWAYS_IMAGES and _gains_little(took_s, size):
                 break
         latencies_s = await self.in_turn(calls)
-        kept = worthwhile(latencies_s)
-        if not program.pads:  # sizes in between cost nothing, and make the curve more exact
-            last = max(ALWAYS_IMAGES, kept[-1])
-            kept = [size for size in latencies_s if size <= last]
+        if program.pads:
+            kept = worthwhile(latencies_s)
+        else:  # sizes cost nothing, and make the curve more exact
+            last = max(ALWAYS_IMAGES, _largest_fast(latencies_s))
+            kept = tuple(size for size in latencies_s if size <= last)
         return LatencyCurve({size: latencies_s[size] for size in kept}, pads=program.pads)
 
     async def in_turn(self, calls: Mapping[Key, Call]) -> dict[Key, float]:
@@ -124,6 +125,13 @@ def _seconds(call: Call) -> float:
 def _gains_little(latencies_s: Mapping[int, float], size: int) -> bool:
     """Say whether a size is no faster, image for image, than a quarter of it."""
     return latencies_s[size] > 4 * latencies_s[size // 4] * (1 - WORTHWHILE)
+
+
+def _largest_fast(latencies_s: Mapping[int, float]) -> int:
+    """Return the largest size that is nearly as fast, image for image, as the fastest one."""
+    best_per_s = max(size / seconds for size, seconds in latencies_s.items())
+    enough_per_s = best_per_s * (1 - WORTHWHILE)
+    return max(size for size, seconds in latencies_s.items() if size / seconds >= enough_per_s)
 
 
 def _is_too_long(took_s: float, *, half_s: float) -> bool:

@@ -96,6 +96,19 @@ def test_without_padding_every_measured_size_is_kept(clock: Clock) -> None:
     assert list(curve(program, largest=8).latencies_s) == [1, 2, 4, 8]
 
 
+@pytest.mark.parametrize(("took_32_ms", "unpadded"), [(48.5, 32), (51.5, 32), (53.0, 16)])
+@pytest.mark.parametrize("pads", [True, False])
+def test_a_size_as_fast_as_half_of_it_is_in_use_where_nothing_is_padded(
+    clock: Clock, took_32_ms: float, unpadded: int, *, pads: bool
+) -> None:
+    """It asks less of the event loop, and is not worth a program of its own."""
+    took_ms = {1: 3.0, 2: 5.0, 4: 8.0, 8: 14.0, 16: 25.0, 32: took_32_ms, 64: 110.0}
+    largest = 16 if pads else unpadded
+    program = FakeProgram(clock, lambda size: took_ms[size] / 1e3, pads=pads)
+    assert curve(program).largest == largest
+    assert max(program.compiled) == 64
+
+
 def test_measuring_ends_soon_where_batches_are_slow(clock: Clock) -> None:
     program = FakeProgram(clock, lambda _: trials.ENOUGH_S * 2)
     curve(program, sizes=(3,))
