@@ -268,6 +268,7 @@ class MicroBatcher(Generic[Item, Result]):
         try:
             output = await self._runner.run([entry.item for entry in batch.entries])
             batch.answer(output, _now())
+            self._pace.so_far = self._so_far()
             self._pace.note(len(batch.entries), self._took_s(batch))
         except (Exception, asyncio.CancelledError) as error:  # or the callers would hang
             _log.exception("A batch of %d images failed", len(batch.entries))

@@ -27,11 +27,11 @@ class LatencyCurve:
         self._batch_s = [0.0, *(self._measured(n) for n in range(1, self.largest + 1))]
         # By number of images: the least seconds for all of them, and the batch to begin with.
         self._plans: list[tuple[float, int]] = [(0.0, 0)]
-        self._shorter: dict[int, LatencyCurve] = {}
+        self._shorter: dict[float, LatencyCurve] = {}
 
-    def up_to(self, largest: int) -> "LatencyCurve":
-        """Return the curve without the measured sizes above `largest`, which is one of them."""
-        if largest == self.largest:
+    def up_to(self, largest: float) -> "LatencyCurve":
+        """Return the curve without the measured sizes above `largest`."""
+        if largest >= self.largest:
             return self
         if largest not in self._shorter:
             kept = {size: s for size, s in self.latencies_s.items() if size <= largest}

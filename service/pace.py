@@ -36,9 +36,14 @@ class Pace:
         self._measured = measured
         self._slower = 1.0  # what batches take under load, as a multiple of what was measured
         self._patience_s = deque([math.inf], maxlen=NEWEST)
-        self.curve = measured.curve  # as measured, without the sizes that are too long now
+        self._largest = math.inf  # size that is not too long
         self.is_alone = True  # whether there is one image at most to work on
         self.so_far = 0.0  # what the running batch has taken, as such a multiple
+
+    @property
+    def curve(self) -> LatencyCurve:
+        """As measured, without the sizes that are too long now."""
+        return self._measured.curve.up_to(self._largest)
 
     def batch_s(self, images: int) -> float:
         """Return the seconds of one batch of so many images (0 to the largest size)."""
@@ -55,7 +60,7 @@ class Pace:
     def note(self, images: int, took_s: float) -> None:
         """Learn from a batch of so many images, in proportion to how full it was.
 
-        Which sizes are in use is decided anew.
+        Sizes are chosen anew: by this batch alone where it is slower than the mean.
         """
         newest = min(MAX_SLOWER, took_s / self._measured.curve.latency_s(images))
         weight = WEIGHT * min(1.0, images / self.curve.largest)
@@ -66,7 +71,7 @@ class Pace:
         """Use the measured sizes that are not too long for most callers, or the smallest alone."""
         measured, limit_s = self._measured.curve, BATCH_SHARE * statistics.median(self._patience_s)
         short = [size for size in measured.latencies_s if self.batch_s(size) <= limit_s]
-        self.curve = measured.up_to(max(short, default=min(measured.latencies_s)))
+        self._largest = max(short, default=min(measured.latencies_s))
 
     @property
     def _multiple(self) -> float:

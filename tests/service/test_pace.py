@@ -74,6 +74,13 @@ def test_the_newest_callers_decide_and_most_of_them(
     assert pace.curve.largest == largest
 
 
+def test_another_measurement_counts_at_once() -> None:
+    measured = SimpleNamespace(curve=CURVE)
+    pace = Pace(measured)
+    measured.curve = LatencyCurve({1: 9.0}, pads=True)
+    assert (pace.batch_s(1), pace.seconds(2), pace.curve.largest) == (9.0, 18.0, 1)
+
+
 def test_before_anyone_has_come_every_size_is_in_use() -> None:
     assert of_callers().curve is CURVE
 
@@ -92,7 +99,7 @@ def test_a_batch_that_takes_longer_under_load_may_be_too_long() -> None:
 
 def test_a_running_batch_that_is_overdue_slows_the_estimates() -> None:
     pace = under_load()
-    for so_far, multiple in ((0.5, 1.0), (1.0, 1.0), (1.5, 1.5), (100.0, MAX_SLOWER), (0.0, 1.0)):
+    for so_far, multiple in ((0.0, 1.0), (0.5, 1.0), (1.0, 1.0), (1.5, 1.5), (100.0, MAX_SLOWER)):
         pace.so_far = so_far
         assert (pace.batch_s(2), pace.seconds(7)) == (4.0 * multiple, 10.0 * multiple)
 
