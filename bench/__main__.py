@@ -127,7 +127,8 @@ def _frontends(options: Options) -> Measures:
 
 def _overload(options: Options) -> Measures:
     chosen = options.factors or (QUICK_FACTORS if options.quick else overload.FACTORS)
-    return [partial(overload.measure, variant=v, factors=chosen) for v in _variants(options)]
+    measure = partial(overload.measure, factors=chosen, rounds=options.rounds)
+    return [partial(measure, variant=v) for v in _variants(options)]
 
 
 def _start(options: Options) -> Measures:
@@ -179,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
             part.add_argument("--frontends", type=_positive, nargs="+", help="numbers to compare")
         if module is overload:
             part.add_argument("--factors", type=_factor, nargs="+", help="times the capacity")
+            part.add_argument("--rounds", type=_positive, help=f"repetitions ({FULL.rounds})")
         if module is soak:
             part.add_argument("--minutes", type=_several, default=10, help="2 or more (10)")
     return parser

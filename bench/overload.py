@@ -36,15 +36,25 @@ class Run(NamedTuple):
     capacity_per_s: float
 
 
-def measure(job: Job, *, variant: str = "S/32", factors: Sequence[float] = FACTORS) -> list[Row]:
-    """Return goodput, refusals and lateness at each multiple of the measured capacity."""
+def measure(
+    job: Job,
+    *,
+    variant: str = "S/32",
+    factors: Sequence[float] = FACTORS,
+    rounds: int | None = None,
+) -> list[Row]:
+    """Return goodput, refusals and lateness at each multiple of the measured capacity.
+
+    Instead of as often as the effort says, each is measured `rounds` times.
+    """
     with job.server(job.publish(variant)) as server:
         _closed(job, server)  # warm
         idle_s = _idle_s(job, server)
         seeds = itertools.count()
         loads = {f: partial(_overload, job, server, idle_s, f, seeds) for f in factors}
-        found = interleave(loads, job.effort.rounds)
-    command = f"python -m bench overload --variants {variant} --factors"
+        found = interleave(loads, rounds or job.effort.rounds)
+    given = f"--rounds {rounds} " if rounds else ""
+    command = f"python -m bench overload --variants {variant} {given}--factors"
     return [
         row
         for factor, runs in found.items()

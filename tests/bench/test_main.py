@@ -12,6 +12,7 @@ from bench.rows import Row
         (["bounds", "--batches", "0"], "--batches: '0' is no whole number above 0"),
         (["service", "--connections", "8", "x"], "--connections: 'x' is no whole number above 0"),
         (["overload", "--factors", "nan"], "--factors: 'nan' is no number above 0, up to 100"),
+        (["overload", "--rounds", "0"], "--rounds: '0' is no whole number above 0"),
         (["soak", "--minutes", "1.5"], "--minutes: '1.5' is no whole number above 0"),
         (["soak", "--minutes", "1"], "--minutes: the last minute is compared with the first"),
         (["service", "--precision", "int4"], "--precision: invalid choice: 'int4'"),
