@@ -2,7 +2,6 @@ import asyncio
 import gc
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
 
 import pytest
 
@@ -98,11 +97,10 @@ def test_impatient_callers_ride_in_smaller_batches(
 ) -> None:
     async def main() -> None:
         batcher, device = made()
-        with ExitStack() as permits:
-            for _ in range(NEWEST):
-                with batcher.admit(1, patience_s):
-                    pass
-            permits.enter_context(batcher.admit(5, None))
+        for _ in range(NEWEST):
+            with batcher.admit(1, patience_s):
+                pass
+        with batcher.admit(5, None):
             await call(batcher, -1)  # after each batch the sizes are chosen anew
             await asyncio.gather(*start(batcher, 0, 1, 2, 3))
         assert device.batches == [[-1], *batches]

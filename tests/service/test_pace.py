@@ -1,4 +1,4 @@
-"""The correction of a measured curve by what batches really take."""
+"""The correction of a measured curve by what batches really take, and the sizes in use."""
 
 import math
 from types import SimpleNamespace
@@ -91,10 +91,14 @@ def test_a_batch_that_takes_longer_under_load_may_be_too_long() -> None:
     for _ in range(20):
         pace.note(4, 10.0)
     assert pace.curve.largest == 1
-    weight_of_a_full_batch = WEIGHT
-    before_s = pace.batch_s(1)
-    pace.note(1, 3.0)
-    assert pace.batch_s(1) == pytest.approx(before_s + weight_of_a_full_batch * (3.0 - before_s))
+
+
+@pytest.mark.parametrize("images", [1, 4])
+def test_a_batch_that_fills_the_sizes_in_use_counts_in_full(images: int) -> None:
+    pace = of_callers(*[0.1] * NEWEST)
+    assert pace.curve.largest == 1
+    pace.note(images, 2 * CURVE.latency_s(images))
+    assert pace.batch_s(1) == pytest.approx(3.0 * (1 + WEIGHT))
 
 
 def test_a_running_batch_that_is_overdue_slows_the_estimates() -> None:
