@@ -1,7 +1,7 @@
 """Outcomes of images as HTTP answers: predictions, embeddings in three encodings, error entries."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,15 @@ PROBLEM = "application/problem+json"
 FEW = 16  # so many classes are found one by one, before all of a thousand are sorted
 
 
-def json_response(content: object, status: int = 200, media_type: str = JSON) -> Response:
+def json_response(
+    content: object,
+    status: int = 200,
+    media_type: str = JSON,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     """Write JSON; float32 arrays become their shortest exact decimals."""
     body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status_code=status, media_type=media_type)
+    return Response(body, status_code=status, headers=headers, media_type=media_type)
 
 
 def top_k(logits_N: np.ndarray, labels: Sequence[str], k: int) -> list[dict[str, object]]:
@@ -94,8 +99,10 @@ def error_entry(error: ServiceError) -> dict[str, object]:
     return {"error": {"status": int(error.status), "code": error.code, "detail": error.detail}}
 
 
-def problem(error: ServiceError, request_id: str) -> Response:
-    """Return the RFC 9457 problem document of an error."""
+def problem(
+    error: ServiceError, request_id: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return the RFC 9457 problem document of an error, with these headers and its own."""
     content = {
         "type": f"urn:mixer:problem:{error.code}",
         "title": error.title,
@@ -104,9 +111,7 @@ def problem(error: ServiceError, request_id: str) -> Response:
         "code": error.code,
         "request_id": request_id,
     }
-    response = json_response(content, int(error.status), PROBLEM)
-    response.headers.update(error.headers)
-    return response
+    return json_response(content, int(error.status), PROBLEM, {**(headers or {}), **error.headers})
 
 
 def _identity(model: Model) -> dict[str, object]:

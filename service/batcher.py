@@ -151,6 +151,20 @@ class MicroBatcher(Generic[Item, Result]):
         """Estimated device seconds of this batcher's running, waiting and admitted work."""
         return self._backlog_s()
 
+    def check(self, images: int, deadline: float | None, *, preparation_s: float = 0.0) -> None:
+        """Raise what `admit` would raise now."""
+        if self._draining:
+            raise errors.Draining("The server is shutting down.")
+        if self._places + images > self._max_queue_images:
+            retry_after_s = math.ceil(self._backlog_s() + self._other_backlog_s())
+            raise errors.Overloaded("The queue is full.", retry_after_s=max(1, retry_after_s))
+        self._pace.so_far = self._so_far()
+        device_s = self._backlog_s(images + self._growth(images)) + self._other_backlog_s()
+        ride_s = self._ride_s(images, busy=preparation_s > device_s)
+        expected_s = max(device_s, preparation_s + ride_s)
+        if deadline is not None and _now() + expected_s * (1 + MARGIN) >= deadline:
+            raise errors.DeadlineUnreachable("The work ahead outlasts the deadline.")
+
     @contextmanager
     def admit(
         self, images: int, deadline: float | None, *, preparation_s: float = 0.0
@@ -163,17 +177,7 @@ class MicroBatcher(Generic[Item, Result]):
         always for more than `max_queue_images`), and `DeadlineUnreachable` when the backlog with
         these images at its end is not expected to be done before `deadline`.
         """
-        if self._draining:
-            raise errors.Draining("The server is shutting down.")
-        if self._places + images > self._max_queue_images:
-            retry_after_s = math.ceil(self._backlog_s() + self._other_backlog_s())
-            raise errors.Overloaded("The queue is full.", retry_after_s=max(1, retry_after_s))
-        self._pace.so_far = self._so_far()
-        device_s = self._backlog_s(images + self._growth(images)) + self._other_backlog_s()
-        ride_s = self._ride_s(images, busy=preparation_s > device_s)
-        expected_s = max(device_s, preparation_s + ride_s)
-        if deadline is not None and _now() + expected_s * (1 + MARGIN) >= deadline:
-            raise errors.DeadlineUnreachable("The work ahead outlasts the deadline.")
+        self.check(images, deadline, preparation_s=preparation_s)
         self._hold(images)
         self._expected += images
         self._pace.expect(math.inf if deadline is None else deadline - _now())

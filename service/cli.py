@@ -59,6 +59,7 @@ def _serve(options: argparse.Namespace) -> int:
     )
     # What no line shows need not be looked up for each (Python's logging HOWTO, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     # These warn of every malformed body, and tell of every kind of device that is not there.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.getLogger("jax").setLevel(logging.WARNING)

@@ -39,6 +39,9 @@ class Model(Protocol):
     def lease(self) -> AbstractContextManager[object]:
         """Keep the model for one request, from finding it until its answer is written."""
 
+    def check(self, images: int, deadline: float, *, preparation_s: float) -> None:
+        """Raise what `admit` would raise now, as far as this process knows."""
+
     def admit(
         self, images: int, deadline: float, *, preparation_s: float
     ) -> AbstractAsyncContextManager[Submit]:

@@ -70,23 +70,31 @@ async def read_inference(
         ServiceError: no such model, a deadline that is none, or images that are too many, too
             large or missing.
     """
-    timeout_ms = read_timeout_ms(request)
     parts = parts_of(request)
-    directory = parts.engine.directory
-    model = directory.find(query.model)  # or it is refused before its images come in
-    timeout_s = (timeout_ms or parts.settings.default_timeout_ms) / 1e3
-    deadline = asyncio.get_running_loop().time() + timeout_s
+    model, deadline = read_head(request, parts, query)
     try:
         async with asyncio.timeout_at(deadline):
-            if _has_long_body(request):
+            if has_long_body(request):
                 await parts.pipeline.refuse_early(model, deadline)
             intake = await _read(request, parts, query.url, image)
     except TimeoutError:
         raise DeadlineExceeded("The deadline passed before the request was read.") from None
     # As it is now: a body that comes in slowly must not keep a version that has left.
-    model = directory.find(query.model)
+    model = parts.engine.directory.find(query.model)
     with model.lease():
         yield Inference(request, parts, model, intake, deadline)
+
+
+def read_head(request: Request, parts: Parts, query: ModelQuery) -> tuple[Model, float]:
+    """Return which model shall see the images, and the deadline on the event loop's clock.
+
+    Raises:
+        ServiceError: no such model, or a deadline that is none.
+    """
+    timeout_ms = read_timeout_ms(request)
+    model = parts.engine.directory.find(query.model)
+    timeout_s = (timeout_ms or parts.settings.default_timeout_ms) / 1e3
+    return model, asyncio.get_running_loop().time() + timeout_s
 
 
 async def _read(request: Request, parts: Parts, url: str | None, image: str | None) -> Intake:
@@ -112,7 +120,8 @@ def _has_body(request: Request) -> bool:
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
-def _has_long_body(request: Request) -> bool:
+def has_long_body(request: Request) -> bool:
+    """Tell whether to read the body takes longer than to see that it will be refused."""
     announced = request.headers.get("content-length", "0")[:18]  # the server has checked the digits
     return int(announced) >= LONG_BYTES or "transfer-encoding" in request.headers
 

@@ -57,6 +57,10 @@ class ServedModel:
             if not self._leases:
                 self._unused.set()
 
+    def check(self, images: int, deadline: float, *, preparation_s: float) -> None:
+        """Raise what `admit` would raise now."""
+        self.batcher.check(images, deadline, preparation_s=preparation_s)
+
     @asynccontextmanager
     async def admit(
         self, images: int, deadline: float, *, preparation_s: float

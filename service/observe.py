@@ -32,6 +32,11 @@ class Trace:
     caller: str | None = None
     status: int = CLIENT_CLOSED_REQUEST
 
+    @classmethod
+    def of(cls, headers: Headers) -> "Trace":
+        """Begin the trace of a request with these headers."""
+        return cls(request_id(headers.get("x-request-id")))
+
     @property
     def elapsed_s(self) -> float:
         """Seconds since the request began."""
@@ -45,6 +50,10 @@ class Trace:
             entries.append(f'batch;desc="{self.batch}"')
         return ", ".join(entries)
 
+    def headers(self) -> dict[str, str]:
+        """Return what every answer tells of its request."""
+        return {"X-Request-ID": self.request_id, "Server-Timing": self.server_timing()}
+
 
 class ObserveMiddleware:
     """ASGI middleware that makes a `Trace` (in `request.state.trace`) and reports it at the end."""
@@ -57,7 +66,7 @@ class ObserveMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace = Trace(request_id(Headers(scope=scope).get("x-request-id")))
+        trace = Trace.of(Headers(scope=scope))
         scope.setdefault("state", {})["trace"] = trace
         observed = self._sender(trace, send)
         try:
@@ -71,33 +80,33 @@ class ObserveMiddleware:
             answer = problem(InternalError("The server failed on this request."), trace.request_id)
             await answer(scope, receive, observed)
         finally:
-            self._report(scope, trace)
+            # The route's template, never the path: label values must stay bounded.
+            endpoint = getattr(scope.get("route"), "path", "unmatched")
+            report(self._metrics, scope["method"], endpoint, trace)
 
     def _sender(self, trace: Trace, send: Send) -> Callable[[Message], Awaitable[None]]:
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 trace.status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = trace.request_id
-                headers["Server-Timing"] = trace.server_timing()
+                MutableHeaders(scope=message).update(trace.headers())
             await send(message)
 
         return observed
 
-    def _report(self, scope: Scope, trace: Trace) -> None:
-        # The route's template, never the path: label values must stay bounded.
-        endpoint = getattr(scope.get("route"), "path", "unmatched")
-        self._metrics.requests.labels(endpoint=endpoint, code=str(trace.status)).inc()
-        self._metrics.request_duration_s.labels(endpoint=endpoint).observe(trace.elapsed_s)
-        log.info(
-            "%s %s %d %.1f ms id=%s%s",
-            scope["method"],
-            endpoint,
-            trace.status,
-            trace.elapsed_s * 1e3,
-            trace.request_id,
-            "" if trace.caller is None else f" key={trace.caller}",
-        )
+
+def report(metrics: RequestMetrics, method: str, endpoint: str, trace: Trace) -> None:
+    """Count a request that was answered, and write its log line."""
+    metrics.requests.labels(endpoint=endpoint, code=str(trace.status)).inc()
+    metrics.request_duration_s.labels(endpoint=endpoint).observe(trace.elapsed_s)
+    log.info(
+        "%s %s %d %.1f ms id=%s%s",
+        method,
+        endpoint,
+        trace.status,
+        trace.elapsed_s * 1e3,
+        trace.request_id,
+        "" if trace.caller is None else f" key={trace.caller}",
+    )
 
 
 def request_id(given: str | None) -> str:

@@ -75,6 +75,9 @@ class RemoteModel:
         self._served = False
         self._let_go()
 
+    def check(self, images: int, deadline: float, *, preparation_s: float) -> None:
+        """Raise nothing: the engine alone knows, and must be asked."""
+
     @asynccontextmanager
     async def admit(
         self, images: int, deadline: float, *, preparation_s: float

@@ -1,0 +1,82 @@
+"""Load that is refused before the application hears of it: the most frequent answer, the cheapest.
+
+Beyond its capacity a server refuses more than it answers, on the cores that compute the answers. A
+task and all layers of the application take twice what a refusal takes here.
+
+Request → uvicorn's parser → SheddingProtocol → refused, where there is no room for an image
+                                              → else the application
+"""
+
+from collections.abc import Coroutine
+from typing import Any, cast
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from service.answers import problem
+from service.errors import DeadlineUnreachable, Overloaded, ServiceError
+from service.inference import has_long_body, read_head
+from service.observe import Trace, report
+from service.parameters import read_query
+from service.parts import Parts
+from service.schemas import ClassifyQuery, EmbedQuery, ModelQuery
+
+QUERIES: dict[str, type[ModelQuery]] = {"/classify": ClassifyQuery, "/embed": EmbedQuery}
+
+
+class SheddingProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which makes no task of a request that is refused for load."""
+
+    # uvicorn's own name of the step between a parsed head and a running application, since 0.46.
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        refused = None
+        # Left to a task: requests in a queue on their connection, which would be begun from within
+        # each other, and those of a client who does not read his answers and must be waited for.
+        if cycle is self.cycle and not self.transport.get_write_buffer_size():
+            parts: Parts = cast("Any", self.config.app).state.parts
+            refused = refusal(parts, cast("Scope", cycle.scope))
+        if refused is None:
+            super()._start_asgi_task(cycle, app)
+        else:
+            _run_at_once(cycle.run_asgi(cast("Any", refused)))
+
+
+def refusal(parts: Parts, scope: Scope) -> Response | None:
+    """Return the answer to a request that is refused for load alone, counted and logged.
+
+    None leaves the request to the application, which would refuse it as well. It is where a key
+    must be seen first, the body is short, or another process knows the load.
+    """
+    schema = QUERIES.get(scope["path"])
+    if schema is None or scope["method"] != "POST" or parts.keys or parts.engine.health.draining:
+        return None
+    request = Request(scope)
+    if not has_long_body(request):
+        return None
+    try:
+        model, deadline = read_head(request, parts, read_query(schema, request))
+        model.check(1, deadline, preparation_s=parts.pipeline.decoders.backlog_s)
+    except (Overloaded, DeadlineUnreachable) as error:
+        return _refused(parts, request, error)
+    except ServiceError:
+        pass  # for a reason of its own
+    return None
+
+
+def _refused(parts: Parts, request: Request, error: ServiceError) -> Response:
+    trace, metrics = Trace.of(request.headers), parts.engine.metrics
+    trace.status = error.status
+    metrics.rejected.labels(reason=error.code).inc()
+    report(metrics, request.method, request.scope["path"], trace)
+    return problem(error, trace.request_id, trace.headers())
+
+
+def _run_at_once(answering: Coroutine[Any, Any, None]) -> None:
+    """Run what waits for nothing."""
+    try:
+        answering.send(None)
+    except StopIteration:
+        return
+    raise RuntimeError("a refusal has to wait")
