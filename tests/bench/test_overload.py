@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from bench.caller import Probe
-from bench.overload import Run, admitted, recovery_s, run_rows, shares
+from bench.overload import Run, admitted, lone_per_s, recovery_s, run_rows, shares
 
 RESULT: dict[str, Any] = {
     "requests": 100,
@@ -45,10 +45,22 @@ def test_recovered_is_the_first_fast_answer_after_the_load() -> None:
     assert recovery_s(probes[:3], 10.0, idle_s=0.01) is None
 
 
+def test_what_a_lone_caller_got_in_time_during_the_load_counts() -> None:
+    probes = [
+        Probe(done_s=9.9, latency_s=0.1, status=200),  # before
+        Probe(done_s=10.4, latency_s=0.5, status=200),
+        Probe(done_s=11.1, latency_s=0.6, status=200),  # late
+        Probe(done_s=11.2, latency_s=0.1, status=503),
+        Probe(done_s=11.9, latency_s=0.4, status=200),
+        Probe(done_s=12.1, latency_s=0.1, status=200),  # after
+    ]
+    assert lone_per_s(probes, 10.0, 12.0) == 1.0
+
+
 def test_goodput_is_compared_with_the_capacity_around_it() -> None:
     runs = [
-        Run(RESULT | {"offered_per_s": 40.0, "goodput_per_s": 18.0}, 0.25, capacity_per_s=20.0),
-        Run(RESULT | {"offered_per_s": 80.0, "goodput_per_s": 32.0}, None, capacity_per_s=40.0),
+        Run(RESULT | {"offered_per_s": 40.0, "goodput_per_s": 16.0}, 2.0, 0.25, 20.0),
+        Run(RESULT | {"offered_per_s": 80.0, "goodput_per_s": 32.0}, 0.0, None, 40.0),
     ]
     found = {row.series: row for row in run_rows(2.0, runs, "a command")}
     assert found["goodput over the capacity"].values == pytest.approx((0.9, 0.8))
