@@ -1,5 +1,6 @@
 """Trials of a program before it serves: which batch sizes are worth having, and what each takes."""
 
+import statistics
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from service.runtimes.program import Program
 T = TypeVar("T")
 Key = TypeVar("Key")
 
-REPEATS, LEAST_REPEATS = 5, 2
+REPEATS, LEAST_REPEATS = 5, 3
 ENOUGH_S = 0.5  # a call that took so long in all its turns is measured well enough
 ALWAYS_IMAGES = 8  # up to here larger batches are taken, whatever the smaller ones promise
 # A batch that lasts longer keeps callers waiting: image for image it must be faster than half of it
@@ -87,17 +88,17 @@ class Trials:
         return LatencyCurve({size: latencies_s[size] for size in kept}, pads=program.pads)
 
     async def in_turn(self, calls: Mapping[Key, Call]) -> dict[Key, float]:
-        """Return the fewest seconds of each call: what else the machine does can only slow it.
+        """Return what each call takes while the machine has one speed.
 
-        In turn, so that it slows one as much as the other. One call at a time, so that batches of
-        other models run between.
+        In turn, so that what else it does slows one as much as the other. One call at a time, so
+        that batches of other models run between.
         """
         took_s: dict[Key, list[float]] = {key: [] for key in calls}
         for turn in range(REPEATS):
             for key, call in calls.items():
                 if turn < LEAST_REPEATS or sum(took_s[key]) < ENOUGH_S:
                     took_s[key].append(await self.device.call(partial(_seconds, call)))
-        return {key: min(each) for key, each in took_s.items()}
+        return at_one_speed(took_s)
 
     async def warm(self, program: Program, images: int) -> Call:
         """Compile, and return a batch of blank images, called once already."""
@@ -114,6 +115,22 @@ class Trials:
             await self.run_aside(partial(program.compile, size))
         else:
             await self.device.call(partial(program.compile, size))
+
+
+def at_one_speed(turns_s: Mapping[Key, Sequence[float]]) -> dict[Key, float]:
+    """Return one duration of each call, from those of all turns.
+
+    Their ratios are the medians of the turns: the shortest of two calls may be of different turns,
+    between which the machine has changed its speed. The speed is that of the shortest ones, since
+    what else the machine does can only slow it.
+    """
+    longest_s = max(turns_s.values(), key=min)
+    shape = {
+        key: statistics.median(took_s / of_s for took_s, of_s in zip(each, longest_s, strict=False))
+        for key, each in turns_s.items()
+    }
+    scale_s = statistics.median(min(each) / shape[key] for key, each in turns_s.items())
+    return {key: share * scale_s for key, share in shape.items()}
 
 
 def _seconds(call: Call) -> float:
