@@ -8,7 +8,7 @@ change its speed from one minute to the next.
 import itertools
 import statistics
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -44,6 +44,11 @@ class Run(NamedTuple):
         """Answers in time, whoever got them."""
         return float(self.result["goodput_per_s"]) + self.lone_per_s
 
+    @property
+    def of_capacity(self) -> float:
+        """Goodput over the capacity of the same minute."""
+        return self.goodput_per_s / self.capacity_per_s
+
 
 def measure(
     job: Job,
@@ -64,11 +69,12 @@ def measure(
         found = interleave(loads, rounds or job.effort.rounds)
     given = f"--rounds {rounds} " if rounds else ""
     command = f"python -m bench overload --variants {variant} {given}--factors"
-    return [
+    rows = [
         row
         for factor, runs in found.items()
         for row in run_rows(factor, runs, f"{command} {factor:g}")
     ]
+    return rows + peak_rows(found, f"{command} {' '.join(f'{factor:g}' for factor in found)}")
 
 
 def _closed(job: Job, server: Running) -> float:
@@ -171,12 +177,11 @@ def run_rows(factor: float, runs: Sequence[Run], command: str) -> list[Row]:
         return Row(PART, series, unit, tuple(values), command, factor, "capacity x", note)
 
     results = [run.result for run in runs]
-    ratios = [run.goodput_per_s / run.capacity_per_s for run in runs]
     rows = [
         row("capacity", "images/s", [run.capacity_per_s for run in runs], "before and after"),
         row("offered", "requests/s", [result["offered_per_s"] for result in results]),
         row("goodput", "images/s", [run.goodput_per_s for run in runs]),
-        row("goodput over the capacity", "ratio", ratios),
+        row("goodput over the capacity", "ratio", [run.of_capacity for run in runs]),
     ]
     rows += [
         row(name, "share", [shares(result)[name] for result in results])
@@ -190,3 +195,25 @@ def run_rows(factor: float, runs: Sequence[Run], command: str) -> list[Row]:
     else:
         rows.append(row("recovery", "ms", [LONGEST_RECOVERY_S * 1e3], f"{never}: a lower bound"))
     return rows
+
+
+def peak_rows(found: Mapping[float, Sequence[Run]], command: str) -> list[Row]:
+    """Return each load's goodput over that of the load where it is highest, by medians.
+
+    Both over the capacity of their own minutes. Where there is one load alone, nothing.
+    """
+    if len(found) == 1:
+        return []
+    peak = max(statistics.median(run.of_capacity for run in runs) for runs in found.values())
+    return [
+        Row(
+            PART,
+            "goodput over the peak",
+            "ratio",
+            tuple(run.of_capacity / peak for run in runs),
+            command,
+            factor,
+            "capacity x",
+        )
+        for factor, runs in found.items()
+    ]

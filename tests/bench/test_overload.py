@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from bench.caller import Probe
-from bench.overload import Run, admitted, lone_per_s, recovery_s, run_rows, shares
+from bench.overload import Run, admitted, lone_per_s, peak_rows, recovery_s, run_rows, shares
 
 RESULT: dict[str, Any] = {
     "requests": 100,
@@ -68,3 +68,18 @@ def test_goodput_is_compared_with_the_capacity_around_it() -> None:
     assert found["recovery"].values == (250.0,)
     assert found["recovery"].note == "1 not within 10 s"
     assert found["in time"].name == "in time, capacity x 2"
+
+
+def test_goodput_is_compared_with_that_of_the_best_load() -> None:
+    def runs(*goodput_per_s: float) -> list[Run]:
+        return [Run({"goodput_per_s": each}, 0.0, None, 20.0) for each in goodput_per_s]
+
+    found = peak_rows({1.0: runs(12, 14, 19), 1.5: runs(16), 2.0: runs(15, 8)}, "a command 1 1.5 2")
+    assert [row.values for row in found] == [
+        pytest.approx((12 / 16, 14 / 16, 19 / 16)),
+        pytest.approx((1.0,)),
+        pytest.approx((15 / 16, 8 / 16)),
+    ]
+    assert [row.at for row in found] == [1.0, 1.5, 2.0]
+    assert {row.command for row in found} == {"a command 1 1.5 2"}
+    assert peak_rows({2.0: runs(15, 8)}, "a command 2") == []
