@@ -67,7 +67,7 @@ def refusal(parts: Parts, scope: Scope) -> Response | None:
 
 def _refused(parts: Parts, request: Request, error: ServiceError) -> Response:
     trace, metrics = Trace.of(request.headers), parts.engine.metrics
-    trace.status = error.status
+    trace.status = int(error.status)
     metrics.rejected.labels(reason=error.code).inc()
     report(metrics, request.method, request.scope["path"], trace)
     return problem(error, trace.request_id, trace.headers())

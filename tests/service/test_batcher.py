@@ -405,6 +405,23 @@ def test_deadline_behind_the_backlog_is_refused_at_admission() -> None:
     run(main())
 
 
+def test_a_check_says_what_admission_would_and_holds_nothing() -> None:
+    async def main() -> None:
+        batcher, _ = made(max_queue_images=2)
+        until_done = 4.0 * (1 + MARGIN)
+        for _ in range(3):
+            batcher.check(2, until_done + 0.1)
+            with pytest.raises(DeadlineUnreachable):
+                batcher.check(2, until_done)
+        with batcher.admit(1, None), pytest.raises(Overloaded):
+            batcher.check(2, None)
+        await batcher.drain()
+        with pytest.raises(Draining):
+            batcher.check(1, None)
+
+    run(main())
+
+
 def test_a_deadline_that_preparation_outlasts_is_refused_at_admission() -> None:
     async def main() -> None:
         batcher, _ = made()
