@@ -19,7 +19,7 @@ from service.curve import LatencyCurve
 from service.runner import Device, Runner
 from service.runtimes.program import Program
 from service.settings import Runtime
-from service.trials import Call, RunAside, Sizes, Trials
+from service.trials import Call, RunAside, Sizes, Trials, at_one_speed
 
 log = logging.getLogger("mixer.models")
 
@@ -134,7 +134,9 @@ class Qualifier:
                 if runtime == runtimes[-1] and not entrants:
                     raise
                 log.exception("%s does not run here", runtime)
-        best_s = await self.trials.in_turn(calls) if len(calls) > 1 else dict.fromkeys(calls, 0.0)
+        if len(entrants) == 1:
+            return list(entrants.items())
+        best_s = at_one_speed(await self.trials.in_turn(calls))
         best_s = {r: took_s / (1 if r == runtimes[0] else 1 - LEAD) for r, took_s in best_s.items()}
         return sorted(entrants.items(), key=lambda entrant: best_s[entrant[0]])
 

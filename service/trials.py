@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -17,14 +17,15 @@ from service.runtimes.program import Program
 T = TypeVar("T")
 Key = TypeVar("Key")
 
-REPEATS, LEAST_REPEATS = 5, 3
-ENOUGH_S = 0.5  # a call that took so long in all its turns is measured well enough
+REPEATS, LEAST_REPEATS = 5, 2
+ENOUGH_S = 0.5  # a call that took so long in its turns is measured well enough
 ALWAYS_IMAGES = 8  # up to here larger batches are taken, whatever the smaller ones promise
 # A batch that lasts longer keeps callers waiting: image for image it must be faster than half of it
 # by this share for each second that it lasts; by the last of these shares at most.
 LONG_S, GAIN_PER_S, ENOUGH_GAIN = 0.2, 0.6, 0.4
 
 Call = Callable[[], Any]
+Turn = Mapping[Key, float]  # the seconds of calls that were made right after each other
 
 
 class RunAside(Protocol):
@@ -58,28 +59,26 @@ class Trials:
 
     async def _given(self, program: Program, fixed: Sequence[int]) -> LatencyCurve:
         calls = {size: await self.warm(program, size) for size in fixed}
-        return LatencyCurve(await self.in_turn(calls), pads=program.pads)
+        return LatencyCurve(at_one_speed(await self.in_turn(calls)), pads=program.pads)
 
     async def _explored(self, program: Program, largest: int) -> LatencyCurve:
         """Measure 1, 2, 4, ... images, until two doublings bring no more images a second.
 
         One alone may be the noise of a busy machine. Small batches that measure as well as larger
         ones serve worse: each costs the event loop and the threads around the device the same.
-
-        A size runs in turn with those that it is compared with, and at last all do, since a shared
-        machine may have changed its speed since the smaller ones were measured.
         """
         calls: dict[int, Call] = {}
+        turns_s: list[Turn[int]] = []
         for size in takewhile(lambda size: size <= largest, (2**i for i in range(32))):
             calls[size] = await self.warm(program, size)
             compared = {n: calls[n] for n in (size // 4, size // 2, size) if n in calls}
-            took_s = await self.in_turn(compared)
-            if size > 1 and _is_too_long(took_s[size], half_s=took_s[size // 2]):
-                del calls[size]
+            turns_s += await self.in_turn(compared)
+            latencies_s = at_one_speed(turns_s)
+            if size > 1 and _is_too_long(latencies_s[size], half_s=latencies_s[size // 2]):
+                del latencies_s[size]
                 break
-            if size >= ALWAYS_IMAGES and _gains_little(took_s, size):
+            if size >= ALWAYS_IMAGES and _gains_little(latencies_s, size):
                 break
-        latencies_s = await self.in_turn(calls)
         if program.pads:
             kept = worthwhile(latencies_s)
         else:  # sizes cost nothing, and make the curve more exact
@@ -87,18 +86,23 @@ class Trials:
             kept = tuple(size for size in latencies_s if size <= last)
         return LatencyCurve({size: latencies_s[size] for size in kept}, pads=program.pads)
 
-    async def in_turn(self, calls: Mapping[Key, Call]) -> dict[Key, float]:
-        """Return what each call takes while the machine has one speed.
+    async def in_turn(self, calls: Mapping[Key, Call]) -> list[Turn[Key]]:
+        """Call each, again and again, those that take long less often.
 
-        In turn, so that what else it does slows one as much as the other. One call at a time, so
-        that batches of other models run between.
+        In turn, so that what else the machine does slows one as much as the other. One call at a
+        time, so that batches of other models run between.
         """
-        took_s: dict[Key, list[float]] = {key: [] for key in calls}
-        for turn in range(REPEATS):
-            for key, call in calls.items():
-                if turn < LEAST_REPEATS or sum(took_s[key]) < ENOUGH_S:
-                    took_s[key].append(await self.device.call(partial(_seconds, call)))
-        return at_one_speed(took_s)
+        turns_s: list[Turn[Key]] = []
+        spent_s = dict.fromkeys(calls, 0.0)
+        for number in range(REPEATS):
+            turn_s = {
+                key: await self.device.call(partial(_seconds, call))
+                for key, call in calls.items()
+                if number < LEAST_REPEATS or spent_s[key] < ENOUGH_S
+            }
+            turns_s.append(turn_s)
+            spent_s = {key: spent_s[key] + turn_s.get(key, 0.0) for key in calls}
+        return turns_s
 
     async def warm(self, program: Program, images: int) -> Call:
         """Compile, and return a batch of blank images, called once already."""
@@ -117,19 +121,21 @@ class Trials:
             await self.device.call(partial(program.compile, size))
 
 
-def at_one_speed(turns_s: Mapping[Key, Sequence[float]]) -> dict[Key, float]:
-    """Return one duration of each call, from those of all turns.
+def at_one_speed(turns_s: Sequence[Turn[Key]]) -> dict[Key, float]:
+    """Return one duration of each call, from turns in which each was called beside its neighbour.
 
-    Their ratios are the medians of the turns: the shortest of two calls may be of different turns,
-    between which the machine has changed its speed. The speed is that of the shortest ones, since
-    what else the machine does can only slow it.
+    What a call takes of its neighbour's time is the median of the turns that both were in: the
+    shortest of each may be of moments in which a shared machine had different speeds. All are told
+    as for the speed of the shortest ones, since what else the machine does can only slow it.
     """
-    longest_s = max(turns_s.values(), key=min)
-    shape = {
-        key: statistics.median(took_s / of_s for took_s, of_s in zip(each, longest_s, strict=False))
-        for key, each in turns_s.items()
-    }
-    scale_s = statistics.median(min(each) / shape[key] for key, each in turns_s.items())
+    fewest_s: dict[Key, float] = {}
+    for turn_s in turns_s:
+        fewest_s |= {key: min(s, fewest_s.get(key, s)) for key, s in turn_s.items()}
+    shape = dict.fromkeys(list(fewest_s)[:1], 1.0)
+    for before, key in pairwise(fewest_s):
+        ratios = [turn[key] / turn[before] for turn in turns_s if {key, before} <= turn.keys()]
+        shape[key] = shape[before] * statistics.median(ratios)
+    scale_s = statistics.median(fewest_s[key] / shape[key] for key in shape)
     return {key: share * scale_s for key, share in shape.items()}
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from itertools import chain, count, repeat
 
+import numpy as np
 import pytest
 
 from service import trials
@@ -92,6 +93,31 @@ def test_a_moment_in_which_the_machine_is_faster_changes_no_size(clock: Clock) -
     assert found.latencies_s == pytest.approx({n: 0.004 + 0.001 * n for n in sizes})
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_machine_that_keeps_changing_its_speed_gets_large_batches(
+    clock: Clock, seed: int
+) -> None:
+    """Every fifth of a second, as the neighbours on its host come and go."""
+    took_ms = {1: 5.2, 2: 7.6, 4: 12.0, 8: 21.4, 16: 38.0, 32: 71.0, 64: 134.0}
+    random, slower, until_s = np.random.default_rng(seed), 1.0, 0.0
+
+    def seconds(size: int) -> float:
+        nonlocal slower, until_s
+        left_s, now_s = took_ms[size] / 1e3, clock.now_s
+        while left_s > 0:
+            if now_s >= until_s:
+                slower, until_s = random.choice([1.0, 1.4, 2.0]), now_s + random.exponential(0.2)
+            step_s = min(left_s * slower, until_s - now_s)
+            left_s, now_s = left_s - step_s / slower, now_s + step_s
+        return now_s - clock.now_s
+
+    found = curve(FakeProgram(clock, seconds, pads=False)).latencies_s
+    assert max(found) >= 32
+    for size in (2, 4, 8, 16, 32):
+        of_half = found[size] / found[size // 2]
+        assert of_half == pytest.approx(took_ms[size] / took_ms[size // 2], rel=0.2)
+
+
 def test_of_repetitions_the_least_disturbed_counts(clock: Clock) -> None:
     disturbed_s = chain([0.0, 0.05, 0.0, 0.07, 0.09, 0.04], repeat(0.0))  # the first call warms
     program = FakeProgram(clock, lambda _: 0.01 + next(disturbed_s))
@@ -125,7 +151,7 @@ def test_a_size_as_fast_as_half_of_it_is_in_use_where_nothing_is_padded(
 def test_measuring_ends_soon_where_batches_are_slow(clock: Clock) -> None:
     program = FakeProgram(clock, lambda _: trials.ENOUGH_S * 2)
     curve(program, sizes=(3,))
-    assert program.ran == [3, 3, 3, 3], "one to warm up, three measured"
+    assert program.ran == [3, 3, 3], "one to warm up, two measured"
 
 
 def test_a_slow_size_does_not_end_the_measuring_of_a_fast_one(clock: Clock) -> None:
