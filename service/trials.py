@@ -24,6 +24,10 @@ ALWAYS_IMAGES = 8  # up to here larger batches are taken, whatever the smaller o
 # by this share for each second that it lasts; by the last of these shares at most.
 LONG_S, GAIN_PER_S, ENOUGH_GAIN = 0.2, 0.6, 0.4
 
+# Images a second that a larger batch must bring where nothing is padded. It is the later full, and
+# only full batches are prepared while their predecessors run.
+NEARLY = 0.1
+
 Call = Callable[[], Any]
 Turn = Mapping[Key, float]  # the seconds of calls that were made right after each other
 
@@ -64,8 +68,7 @@ class Trials:
     async def _explored(self, program: Program, largest: int) -> LatencyCurve:
         """Measure 1, 2, 4, ... images, until two doublings bring no more images a second.
 
-        One alone may be the noise of a busy machine. Small batches that measure as well as larger
-        ones serve worse: each costs the event loop and the threads around the device the same.
+        One alone may be the noise of a busy machine.
         """
         calls: dict[int, Call] = {}
         turns_s: list[Turn[int]] = []
@@ -79,10 +82,13 @@ class Trials:
                 break
             if size >= ALWAYS_IMAGES and _gains_little(latencies_s, size):
                 break
+        # The last two were compared with each other in one round alone, the others in two.
+        turns_s += await self.in_turn({size: calls[size] for size in list(latencies_s)[-2:]})
+        latencies_s = {n: s for n, s in at_one_speed(turns_s).items() if n in latencies_s}
         if program.pads:
             kept = worthwhile(latencies_s)
         else:  # sizes cost nothing, and make the curve more exact
-            last = max(ALWAYS_IMAGES, _largest_fast(latencies_s))
+            last = max(ALWAYS_IMAGES, _smallest_fast(latencies_s))
             kept = tuple(size for size in latencies_s if size <= last)
         return LatencyCurve({size: latencies_s[size] for size in kept}, pads=program.pads)
 
@@ -150,11 +156,11 @@ def _gains_little(latencies_s: Mapping[int, float], size: int) -> bool:
     return latencies_s[size] > 4 * latencies_s[size // 4] * (1 - WORTHWHILE)
 
 
-def _largest_fast(latencies_s: Mapping[int, float]) -> int:
-    """Return the largest size that is nearly as fast, image for image, as the fastest one."""
+def _smallest_fast(latencies_s: Mapping[int, float]) -> int:
+    """Return the smallest size that is nearly as fast, image for image, as the fastest one."""
     best_per_s = max(size / seconds for size, seconds in latencies_s.items())
-    enough_per_s = best_per_s * (1 - WORTHWHILE)
-    return max(size for size, seconds in latencies_s.items() if size / seconds >= enough_per_s)
+    enough_per_s = best_per_s * (1 - NEARLY)
+    return min(size for size, seconds in latencies_s.items() if size / seconds >= enough_per_s)
 
 
 def _is_too_long(took_s: float, *, half_s: float) -> bool:

@@ -76,7 +76,7 @@ def test_a_machine_that_becomes_slower_meanwhile_changes_no_size(clock: Clock) -
         return slower * (0.002 + 0.0005 * size)
 
     found = curve(FakeProgram(clock, seconds, pads=False))
-    sizes = (1, 2, 4, 8, 16, 32, 64)
+    sizes = (1, 2, 4, 8, 16, 32)
     assert found.latencies_s == pytest.approx({n: 0.004 + 0.001 * n for n in sizes})
 
 
@@ -89,12 +89,12 @@ def test_a_moment_in_which_the_machine_is_faster_changes_no_size(clock: Clock) -
         return (1.0 if faster else 2.0) * (0.002 + 0.0005 * size)
 
     found = curve(FakeProgram(clock, seconds, pads=False))
-    sizes = (1, 2, 4, 8, 16, 32, 64)
+    sizes = (1, 2, 4, 8, 16, 32)
     assert found.latencies_s == pytest.approx({n: 0.004 + 0.001 * n for n in sizes})
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_machine_that_keeps_changing_its_speed_gets_large_batches(
+def test_a_machine_that_keeps_changing_its_speed_gets_no_small_batches(
     clock: Clock, seed: int
 ) -> None:
     """Every fifth of a second, as the neighbours on its host come and go."""
@@ -112,8 +112,8 @@ def test_a_machine_that_keeps_changing_its_speed_gets_large_batches(
         return now_s - clock.now_s
 
     found = curve(FakeProgram(clock, seconds, pads=False)).latencies_s
-    assert max(found) >= 32
-    for size in (2, 4, 8, 16, 32):
+    assert max(found) >= 16
+    for size in (2, 4, 8, 16):
         of_half = found[size] / found[size // 2]
         assert of_half == pytest.approx(took_ms[size] / took_ms[size // 2], rel=0.2)
 
@@ -135,14 +135,13 @@ def test_without_padding_every_measured_size_is_kept(clock: Clock) -> None:
     assert list(curve(program, largest=8).latencies_s) == [1, 2, 4, 8]
 
 
-@pytest.mark.parametrize(("took_32_ms", "unpadded"), [(48.5, 32), (51.5, 32), (53.0, 16)])
+@pytest.mark.parametrize(("took_32_ms", "padded", "unpadded"), [(46, 32, 16), (44, 32, 32)])
 @pytest.mark.parametrize("pads", [True, False])
-def test_a_size_as_fast_as_half_of_it_is_in_use_where_nothing_is_padded(
-    clock: Clock, took_32_ms: float, unpadded: int, *, pads: bool
+def test_where_nothing_is_padded_a_larger_batch_must_be_faster_by_a_tenth(
+    clock: Clock, took_32_ms: float, padded: int, unpadded: int, *, pads: bool
 ) -> None:
-    """It asks less of the event loop, and is not worth a program of its own."""
     took_ms = {1: 3.0, 2: 5.0, 4: 8.0, 8: 14.0, 16: 25.0, 32: took_32_ms, 64: 110.0}
-    largest = 16 if pads else unpadded
+    largest = padded if pads else unpadded
     program = FakeProgram(clock, lambda size: took_ms[size] / 1e3, pads=pads)
     assert curve(program).largest == largest
     assert max(program.compiled) == 64
