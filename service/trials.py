@@ -24,8 +24,9 @@ ALWAYS_IMAGES = 8  # up to here larger batches are taken, whatever the smaller o
 # by this share for each second that it lasts; by the last of these shares at most.
 LONG_S, GAIN_PER_S, ENOUGH_GAIN = 0.2, 0.6, 0.4
 
-# Images a second that a larger batch must bring where nothing is padded. It is the later full, and
-# only full batches are prepared while their predecessors run.
+# Where nothing is padded, the largest size in use is the smallest that comes so near to the
+# fastest, image for image: a larger one is later full, and only full batches are prepared while
+# their predecessors run.
 NEARLY = 0.1
 
 Call = Callable[[], Any]
