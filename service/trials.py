@@ -159,7 +159,7 @@ def _gains_little(latencies_s: Mapping[int, float], size: int) -> bool:
 
 def _smallest_fast(latencies_s: Mapping[int, float]) -> int:
     """Return the smallest size that is nearly as fast, image for image, as the fastest one."""
-    best_per_s = max(size / seconds for size, seconds in latencies_s.items())
+    best_per_s = LatencyCurve(latencies_s, pads=False).capacity_images_per_s
     enough_per_s = best_per_s * (1 - NEARLY)
     return min(size for size, seconds in latencies_s.items() if size / seconds >= enough_per_s)
 

@@ -12,7 +12,6 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from model_store.store import ModelStore
-from service.curve import LatencyCurve
 from service.intake import LONG_BYTES
 from tests.contract import wire
 from tests.contract.asking import assert_problem
@@ -25,8 +24,6 @@ from tests.service.live import LiveServer, live_server
 SHORT = encoded(picture(), "PNG")
 IMAGE = SHORT + bytes(LONG_BYTES)  # what follows the picture is not looked at
 PATIENT_MS = "60000"  # which a slowed device outlasts
-
-
 LIMITS = {"max_queue_images": 2, "max_images": 2}
 
 
@@ -58,12 +55,10 @@ def passed_on(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def slow(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> LatencyCurve:
-    """Let the device be so slow that nobody can be answered in time; returns what was measured."""
+def slow(live: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the device be so slow that nobody can be answered in time."""
     runner = live.engine.catalog.served[0].runner
-    measured = runner.curve
-    monkeypatch.setattr(runner, "curve", slowed(measured))
-    return measured
+    monkeypatch.setattr(runner, "curve", slowed(runner.curve))
 
 
 def ask(live: LiveServer, path: str = "/classify", **headers: str) -> httpx.Response:
