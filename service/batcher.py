@@ -8,7 +8,8 @@ idle service answers at the speed of a single image and a loaded one fills its b
 - An idle device takes at once whatever waits.
 - While a batch runs the next one stays open, since whatever still arrives rides in it for next to
   nothing. It is closed early only when it is full: then it is handed over as the one prefetched
-  batch, to be prepared meanwhile. A partial batch is closed the moment the device frees.
+  batch, to be prepared meanwhile. A partial batch is closed the moment the device frees. Images
+  that come out of other threads lie in the `inbox` until then, or until they fill the next batch.
 - How many go at once is decided by the measured latencies: the waiting are split into the batches
   that are done soonest, nine into eight and one if that beats a batch of sixteen, part empty. None
   lasts longer than suits its callers' patience: larger ones do more a second, smaller ones are
@@ -22,7 +23,8 @@ idle service answers at the speed of a single image and a loaded one fills its b
 - A runner's failure is its batch's alone. The reply travels with its entry, so no row reaches
   another's caller; a wrong number of rows is a failure, since no row is then known to be its own.
 
-Durations are in seconds; instants and deadlines are the event loop's `time()`. Not thread-safe.
+Durations are in seconds; instants and deadlines are the event loop's `time()`. Not thread-safe, but
+for `inbox.put`.
 """
 
 import asyncio
@@ -31,15 +33,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from service import errors
-from service.curve import LatencyCurve
+from service.batch import Answer, Batch, BatchOutput, BatchRunner, Entry
+from service.inbox import Inbox
 from service.pace import Pace
 
 Item = TypeVar("Item")
-Item_contra = TypeVar("Item_contra", contravariant=True)
 Result = TypeVar("Result")
 
 # What is added to an estimated wait for the estimate's error: nearly all who are admitted against a
@@ -47,76 +48,6 @@ Result = TypeVar("Result")
 MARGIN = 0.4
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchOutput(Generic[Result]):
-    """What a runner returns for one batch."""
-
-    rows: Sequence[Result]  # one per item, in the order of the items
-    device_s: float  # seconds the device was busy with it
-    bucket: int  # the batch size that was really run, padding included
-
-
-class BatchRunner(Protocol[Item_contra, Result]):
-    """What the batcher sees of a device: it runs batches one at a time, in the order given."""
-
-    @property
-    def curve(self) -> LatencyCurve:
-        """The batch sizes that can be run, and their measured device seconds."""
-
-    @property
-    def elsewhere_s(self) -> float:
-        """Seconds that the device has spent so far on other work than this runner's batches."""
-
-    async def run(self, items: Sequence[Item_contra]) -> BatchOutput[Result]:
-        """Run one batch; a second may be handed over while the first still runs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[Result]):
-    """One image's result, and where its time went."""
-
-    result: Result
-    queue_s: float  # from submit to answer, less the device's share
-    device_s: float
-    batch_images: int
-    bucket: int
-
-
-@dataclass(eq=False, slots=True)
-class _Entry(Generic[Item, Result]):
-    """One image and the way back to its caller; it is live until its reply is done."""
-
-    item: Item
-    deadline: float  # infinite when the caller set none
-    arrived: float
-    reply: asyncio.Future[Answer[Result]]
-
-    def fail(self, error: errors.ServiceError, cause: BaseException | None = None) -> None:
-        if not self.reply.done():
-            error.__cause__ = cause
-            self.reply.set_exception(error)
-
-
-@dataclass(eq=False, slots=True)
-class _Batch(Generic[Item, Result]):
-    """Entries in the runner; `started` is provisional until the device turns to them."""
-
-    entries: Sequence[_Entry[Item, Result]]
-    expected_s: float
-    started: float
-    elsewhere_s: float  # the runner's, when it started
-    task: asyncio.Task[None] | None = None  # kept here: the loop's own reference is weak
-
-    def answer(self, output: BatchOutput[Result], now: float) -> None:
-        images = len(self.entries)
-        if len(output.rows) != images:
-            raise ValueError(f"the runner returned {len(output.rows)} rows for {images} images")
-        for entry, row in zip(self.entries, output.rows, strict=True):
-            if not entry.reply.done():
-                queue_s = max(0.0, now - entry.arrived - output.device_s)
-                entry.reply.set_result(Answer(row, queue_s, output.device_s, images, output.bucket))
 
 
 class MicroBatcher(Generic[Item, Result]):
@@ -135,16 +66,18 @@ class MicroBatcher(Generic[Item, Result]):
         self._places = 0  # images of the permits held now
         self._expected = 0  # of these, the images that no submit has brought yet
         self._submitted = 0  # images inside `submit` now
-        self._waiting: list[_Entry[Item, Result]] = []  # oldest first
-        self._in_runner: list[_Batch[Item, Result]] = []  # the running one, then the prefetched
+        self._waiting: list[Entry[Item, Result]] = []  # oldest first, with some who gave up
+        self._live = 0  # those of them that did not, as far as they have noticed
+        self._in_runner: list[Batch[Item, Result]] = []  # the running one, then the prefetched
         self._pace = Pace(runner)
+        self.inbox = Inbox()  # of what will be submitted
         self._draining = False
         self._drained = asyncio.Event()
 
     @property
     def queued_images(self) -> int:
-        """Live images that wait and are not yet handed to the runner."""
-        return sum(not entry.reply.done() for entry in self._waiting)
+        """Live images that are ready and not yet handed to the runner."""
+        return self._live + self.inbox.awaited
 
     @property
     def backlog_s(self) -> float:
@@ -205,8 +138,9 @@ class MicroBatcher(Generic[Item, Result]):
             raise errors.Draining("The server is shutting down.")
         loop = asyncio.get_running_loop()
         due = math.inf if deadline is None else deadline
-        entry: _Entry[Item, Result] = _Entry(item, due, loop.time(), loop.create_future())
+        entry: Entry[Item, Result] = Entry(item, due, loop.time(), loop.create_future())
         self._waiting.append(entry)
+        self._live += 1
         self._expected = max(0, self._expected - 1)
         self._submitted += 1
         # Next on the loop instead of now, so that images submitted together ride together.
@@ -218,18 +152,24 @@ class MicroBatcher(Generic[Item, Result]):
             raise errors.DeadlineExceeded("The deadline passed before the answer.") from None
         finally:
             self._submitted -= 1
+            self._end_waiting(entry)
+
+    def _end_waiting(self, entry: Entry[Item, Result]) -> None:
+        self._live -= entry.waits
+        entry.waits = False
 
     def _dispatch(self) -> None:
         """Hand over what may go now: anything to an idle device, a full batch behind a busy one."""
         while len(self._in_runner) < 2 and (entries := self._form()):
             expected_s = self._pace.batch_s(len(entries))
-            batch = _Batch(entries, expected_s, _now(), self._runner.elsewhere_s)
+            batch = Batch(entries, expected_s, _now(), self._runner.elsewhere_s)
             self._in_runner.append(batch)
             # In an empty context: a batch belongs to no one request, nor do its log lines.
             batch.task = asyncio.create_task(self._run(batch), context=Context())
+        self._set_room()
         self._settle()
 
-    def _form(self) -> Sequence[_Entry[Item, Result]]:
+    def _form(self) -> Sequence[Entry[Item, Result]]:
         """Take the next batch off the queue, dropping the dead; empty when none may close yet."""
         self._waiting = [entry for entry in self._waiting if not entry.reply.done()]
         if not self._waiting:
@@ -241,6 +181,9 @@ class MicroBatcher(Generic[Item, Result]):
         # A later batch ends later, so who is late here is late anywhere.
         for entry in set(self._waiting).difference(in_time):
             entry.fail(errors.DeadlineExceeded("The deadline could not be met any more."))
+            self._end_waiting(entry)
+        for entry in in_time[:size]:
+            self._end_waiting(entry)
         self._waiting = in_time[size:]
         return in_time[:size]
 
@@ -261,32 +204,51 @@ class MicroBatcher(Generic[Item, Result]):
 
         return max({planned, *curve.latencies_s}, key=worth)
 
-    def _in_time(self, size: int) -> list[_Entry[Item, Result]]:
+    def _in_time(self, size: int) -> list[Entry[Item, Result]]:
         """Those of the waiting whom a batch of `size`, handed over now, would answer in time."""
         # Without other models' backlog: to drop wants certainty, and the device may take us first.
         device_s = self._in_runner_s() + self._pace.batch_s(min(size, len(self._waiting)))
         end = _now() + device_s
         return [entry for entry in self._waiting if entry.deadline > end]
 
-    async def _run(self, batch: _Batch[Item, Result]) -> None:
+    async def _run(self, batch: Batch[Item, Result]) -> None:
         try:
-            output = await self._runner.run([entry.item for entry in batch.entries])
+            output = await self._computed(batch)
             batch.answer(output, _now())
-            self._pace.so_far = self._so_far()
-            self._pace.note(len(batch.entries), self._took_s(batch))
         except (Exception, asyncio.CancelledError) as error:  # or the callers would hang
             _log.exception("A batch of %d images failed", len(batch.entries))
             for entry in batch.entries:
                 entry.fail(errors.InternalError("The model failed on this image's batch."), error)
+
+    async def _computed(self, batch: Batch[Item, Result]) -> BatchOutput[Result]:
+        """Return the runner's output, with the next batch on its way before anyone is answered."""
+        try:
+            output = await self._runner.run([entry.item for entry in batch.entries])
+            self._pace.so_far = self._so_far()
+            self._pace.note(len(batch.entries), self._took_s(batch))
+            return output
+        finally:
+            self._leave_runner(batch)
+            self.inbox.empty()
+            # Behind those who were in the box, who submit on the loop's next turn.
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _leave_runner(self, batch: Batch[Item, Result]) -> None:
         running = self._in_runner[0]
         self._in_runner.remove(batch)
         self._pace.so_far = 0.0
         if batch is running and self._in_runner:
             following = self._in_runner[0]
             following.started, following.elsewhere_s = _now(), self._runner.elsewhere_s
-        self._dispatch()
+        self._set_room()
 
-    def _took_s(self, batch: _Batch[Item, Result]) -> float:
+    def _set_room(self) -> None:
+        """Let prepared images lie until a batch ends, or until they fill the next one."""
+        busy = len(self._in_runner)
+        to_full = self._pace.curve.largest - len(self._waiting)
+        self.inbox.room = (0, to_full, math.inf)[busy]
+
+    def _took_s(self, batch: Batch[Item, Result]) -> float:
         """Return the seconds since the device could turn to a batch, less those for other models.
 
         What passes between batches delays the queue too; the other models estimate their own.
@@ -330,7 +292,7 @@ class MicroBatcher(Generic[Item, Result]):
 
     @property
     def _ahead(self) -> int:
-        return self.queued_images + self._expected
+        return self._live + self._expected
 
     def _backlog_s(self, more_images: int = 0) -> float:
         images = self._ahead + more_images

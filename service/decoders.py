@@ -1,12 +1,14 @@
 """The threads that decode images, and how long an image would wait for one."""
 
-import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import TypeVar
+from functools import partial
+from typing import Generic, NamedTuple, TypeVar
 
+from service.inbox import Inbox
 from service.workers import Workers
 
 T = TypeVar("T")
@@ -18,15 +20,24 @@ WEIGHT = 0.05
 NICENESS = 10
 
 
+class Decoded(NamedTuple, Generic[T]):
+    """A decoded image, the seconds that it took, and when it was done, by `time.monotonic`."""
+
+    value: T
+    decode_s: float
+    done_s: float
+
+
 class Decoders:
     """A fixed number of threads, first come first served."""
 
     def __init__(self, threads: int) -> None:
         self.workers = Workers(threads, "decode", begin=_give_way)
         self._threads = threads
-        self._pending = 0  # images handed over and not yet decoded
+        self._pending: set[object] = set()  # images handed over and not yet decoded
+        self._lock = threading.Lock()  # of what follows, which the threads write
         self._mean_s = 0.0  # that a thread needs for an image
-        self._saturated_s = 0.0  # since when, on the loop's clock, images wait for a thread
+        self._saturated_s = 0.0  # since when images wait for a thread, by `time.monotonic`
 
     @property
     def backlog_s(self) -> float:
@@ -35,26 +46,36 @@ class Decoders:
         What the next image takes is not in it: who is refused for an estimate that a few large
         images left behind could never correct it.
         """
-        return self._pending * self._mean_s / self._threads
+        return len(self._pending) * self._mean_s / self._threads
 
-    async def run(self, decode: Callable[[], tuple[T, float]]) -> tuple[T, float]:
-        """Return what `decode` returns on one of the threads: a result, and its seconds.
+    async def run(
+        self, decode: Callable[[], tuple[T, float]], inbox: Inbox | None = None
+    ) -> Decoded[T]:
+        """Return what `decode` returns on one of the threads: a value, and its seconds.
 
-        Cancelled while it waits for a thread, it is not run at all.
+        Cancelled while it waits for a thread, it is not run at all. See `Workers.run`.
         """
-        loop = asyncio.get_running_loop()
-        self._pending += 1
-        if self._pending == self._threads + 1:
-            self._saturated_s = loop.time()
+        image = object()
+        self._pending.add(image)
+        if len(self._pending) == self._threads + 1:
+            self._saturated_s = time.monotonic()
         try:
-            result, seconds = await self.workers.run(decode)
-            self._note(seconds, loop.time())
+            return await self.workers.run(partial(self._timed, decode, image), inbox)
         finally:
-            self._pending -= 1
-        return result, seconds
+            self._pending.discard(image)  # of who left before a thread was free
+
+    def _timed(self, decode: Callable[[], tuple[T, float]], image: object) -> Decoded[T]:
+        try:
+            value, seconds = decode()
+            done_s = time.monotonic()
+            with self._lock:
+                self._note(seconds, done_s)
+        finally:
+            self._pending.discard(image)  # now, however long the loop does not hear of it
+        return Decoded(value, seconds, done_s)
 
     def _note(self, seconds: float, now_s: float) -> None:
-        if self._pending > self._threads:
+        if len(self._pending) > self._threads:
             # All threads were busy since the last one: what passes between images counts, such as
             # waiting for Python's lock beside a busy event loop.
             seconds = (now_s - self._saturated_s) * self._threads

@@ -8,8 +8,9 @@ import numpy as np
 
 from model_store.manifest import Manifest
 from model_store.names import VersionRef
-from service.batcher import Answer
+from service.batch import Answer
 from service.errors import ModelNotFound, NotReady
+from service.inbox import Inbox
 from service.runner import Row
 from service.schemas import ModelVersion
 
@@ -36,11 +37,15 @@ class Model(Protocol):
     def aliases(self) -> Sequence[str]:
         """The aliases that name this version."""
 
+    @property
+    def inbox(self) -> Inbox:
+        """Where prepared images may wait until there is a place for them on the device."""
+
     def lease(self) -> AbstractContextManager[object]:
         """Keep the model for one request, from finding it until its answer is written."""
 
-    def check(self, images: int, deadline: float, *, preparation_s: float) -> None:
-        """Raise what `admit` would raise now, as far as this process knows."""
+    def check(self, images: int, deadline: float, *, preparation_s: float) -> bool:
+        """Raise what `admit` would raise now; return whether this process knows it."""
 
     def admit(
         self, images: int, deadline: float, *, preparation_s: float

@@ -2,10 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -20,6 +19,14 @@ from service.pipeline import Computed, Outcome
 from service.schemas import ModelQuery
 
 T = TypeVar("T")
+
+
+class Head(NamedTuple):
+    """What is known of a request before its body has come."""
+
+    model: Model
+    deadline: float  # on the event loop's clock
+    judged: bool = False  # whether it was seen that there is room for an image
 
 
 @dataclass(frozen=True)
@@ -58,35 +65,33 @@ class Inference:
         return f'"{digest[:32]}"'
 
 
-@asynccontextmanager
 async def read_inference(
     request: Request, query: ModelQuery, image: str | None = None
-) -> AsyncIterator[Inference]:
+) -> Inference:
     """Read a request up to where its images are known; `image` is base64url from the query.
 
-    The model stays until the end of the block, whatever else takes its place meanwhile.
+    Its model may leave with the loop's next turn: who goes on takes a lease of it first.
 
     Raises:
         ServiceError: no such model, a deadline that is none, or images that are too many, too
             large or missing.
     """
     parts = parts_of(request)
-    model, deadline = read_head(request, parts, query)
+    head: Head = request.scope["state"].pop("head", None) or read_head(request, parts, query)
     try:
-        async with asyncio.timeout_at(deadline):
-            if has_long_body(request):
-                await parts.pipeline.refuse_early(model, deadline)
+        async with asyncio.timeout_at(head.deadline):
+            if not head.judged and has_long_body(request):
+                await parts.pipeline.refuse_early(head.model, head.deadline)
             intake = await _read(request, parts, query.url, image)
     except TimeoutError:
         raise DeadlineExceeded("The deadline passed before the request was read.") from None
     # As it is now: a body that comes in slowly must not keep a version that has left.
     model = parts.engine.directory.find(query.model)
-    with model.lease():
-        yield Inference(request, parts, model, intake, deadline)
+    return Inference(request, parts, model, intake, head.deadline)
 
 
-def read_head(request: Request, parts: Parts, query: ModelQuery) -> tuple[Model, float]:
-    """Return which model shall see the images, and the deadline on the event loop's clock.
+def read_head(request: Request, parts: Parts, query: ModelQuery) -> Head:
+    """Return which model shall see the images, and until when.
 
     Raises:
         ServiceError: no such model, or a deadline that is none.
@@ -94,7 +99,7 @@ def read_head(request: Request, parts: Parts, query: ModelQuery) -> tuple[Model,
     timeout_ms = read_timeout_ms(request)
     model = parts.engine.directory.find(query.model)
     timeout_s = (timeout_ms or parts.settings.default_timeout_ms) / 1e3
-    return model, asyncio.get_running_loop().time() + timeout_s
+    return Head(model, asyncio.get_running_loop().time() + timeout_s)
 
 
 async def _read(request: Request, parts: Parts, url: str | None, image: str | None) -> Intake:
@@ -162,5 +167,5 @@ def _record(trace: Trace, outcomes: list[Outcome]) -> None:
     largest = max((done.answer for done in computed), key=lambda answer: answer.batch_images)
     trace.batch = f"{largest.batch_images}/{largest.bucket}"
     trace.stages_s["decode"] = max(done.decode_s for done in computed)
-    trace.stages_s["queue"] = max(done.answer.queue_s for done in computed)
+    trace.stages_s["queue"] = max(done.queue_s for done in computed)
     trace.stages_s["device"] = max(done.answer.device_s for done in computed)

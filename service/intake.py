@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from service.base64_text import decode_base64
 from service.errors import BadRequest, BodyTooLarge, ServiceError, TooManyImages
@@ -55,12 +55,13 @@ async def read_images(
     leaves raises starlette's ClientDisconnect.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
-    async with aclosing(_limited(request, max_body_bytes)) as chunks:
-        if kind.startswith(b"multipart/"):
-            if kind != b"multipart/form-data" or not options.get(b"boundary"):
-                raise BadRequest("A multipart body must be multipart/form-data with a boundary.")
+    chunks = _limited(request, max_body_bytes)
+    if kind.startswith(b"multipart/"):
+        if kind != b"multipart/form-data" or not options.get(b"boundary"):
+            raise BadRequest("A multipart body must be multipart/form-data with a boundary.")
+        async with aclosing(chunks):
             return await _from_multipart(chunks, options[b"boundary"], max_images)
-        body = b"".join([chunk async for chunk in chunks])
+    body = b"".join([chunk async for chunk in chunks])
     if kind == b"application/json":
         return await off_loop(threads, len(body), lambda: _from_json(body, max_images))
     return Intake([body], many=False)
@@ -79,13 +80,17 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
     announced = request.headers.get("content-length", "0")
     if len(announced) > 18 or int(announced) > max_bytes:  # the server has checked its digits
         raise refusal
-    received = 0
-    async with aclosing(request.stream()) as chunks:
-        async for chunk in chunks:
-            received += len(chunk)
-            if received > max_bytes:
-                raise refusal
-            yield chunk
+    received, more = 0, True
+    while more:  # as Starlette's `Request.stream`, less a second generator
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        received += len(chunk)
+        if received > max_bytes:
+            raise refusal
+        yield chunk
 
 
 async def _from_multipart(chunks: AsyncIterator[bytes], boundary: bytes, max_images: int) -> Intake:

@@ -38,30 +38,60 @@ class RequestMetrics(Protocol):
         """Requests refused for load or time."""
 
 
+class Remembering:
+    """An instrument that finds its labels' children by itself, once each.
+
+    prometheus_client sorts, checks and converts the labels at every call, which takes longer than
+    to count does.
+    """
+
+    def __init__(self, metric: Counter | Histogram) -> None:
+        self._metric = metric
+        self._children: dict[tuple[tuple[str, str], ...], Any] = {}
+
+    def labels(self, **labels: str) -> Any:
+        """Return the one with these labels."""
+        key = tuple(labels.items())
+        if (child := self._children.get(key)) is None:
+            child = self._children[key] = self._metric.labels(**labels)
+        return child
+
+    def remove_by_labels(self, labels: dict[str, str]) -> None:
+        """Drop all with these labels among theirs."""
+        self._metric.remove_by_labels(labels)
+        self._children.clear()  # some of which would be written and never shown
+
+
 class Metrics:
     """The metrics of one application, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "mixer_requests",
-            "Requests answered, by endpoint and HTTP status.",
-            ("endpoint", "code"),
-            registry=registry,
+        self.requests = Remembering(
+            Counter(
+                "mixer_requests",
+                "Requests answered, by endpoint and HTTP status.",
+                ("endpoint", "code"),
+                registry=registry,
+            )
         )
-        self.request_duration_s = Histogram(
-            "mixer_request_duration_seconds",
-            "From the first byte of a request to the start of its answer.",
-            ("endpoint",),
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
+        self.request_duration_s = Remembering(
+            Histogram(
+                "mixer_request_duration_seconds",
+                "From the first byte of a request to the start of its answer.",
+                ("endpoint",),
+                buckets=LATENCY_BUCKETS_S,
+                registry=registry,
+            )
         )
-        self.stage_duration_s = Histogram(
-            "mixer_stage_duration_seconds",
-            "Time of one image in one stage: decode, queue, device or encode.",
-            (*MODEL, "stage"),
-            buckets=LATENCY_BUCKETS_S,
-            registry=registry,
+        self.stage_duration_s = Remembering(
+            Histogram(
+                "mixer_stage_duration_seconds",
+                "Time of one image in one stage: decode, queue, device or encode.",
+                (*MODEL, "stage"),
+                buckets=LATENCY_BUCKETS_S,
+                registry=registry,
+            )
         )
         self.batch_images = Histogram(
             "mixer_batch_images",
@@ -82,11 +112,13 @@ class Metrics:
         self.backlog_s = Gauge(
             "mixer_backlog_seconds", "Queued work in device seconds.", MODEL, registry=registry
         )
-        self.rejected = Counter(
-            "mixer_rejected",
-            "Requests refused for load or time, by error code.",
-            ("reason",),
-            registry=registry,
+        self.rejected = Remembering(
+            Counter(
+                "mixer_rejected",
+                "Requests refused for load or time, by error code.",
+                ("reason",),
+                registry=registry,
+            )
         )
         self.capacity_images_per_s = Gauge(
             "mixer_capacity_images_per_second",

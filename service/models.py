@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from model_store.names import VersionRef
 from model_store.variants import variant_name
 from service.batcher import MicroBatcher
 from service.directory import Directory, Submit
+from service.inbox import Inbox
 from service.metrics import Metrics
 from service.runner import Device, Row, Runner
 from service.schemas import Bucket, ModelVersion
@@ -40,10 +43,15 @@ class ServedModel:
         """Name and number."""
         return self.stored.version
 
-    @property
+    @cached_property
     def labels(self) -> dict[str, str]:
         """The labels of this model's metrics."""
         return {"model": self.version.model, "version": str(self.version.version)}
+
+    @property
+    def inbox(self) -> Inbox:
+        """Where prepared images may wait while the device is busy."""
+        return self.batcher.inbox
 
     @contextmanager
     def lease(self) -> Iterator["ServedModel"]:
@@ -57,17 +65,15 @@ class ServedModel:
             if not self._leases:
                 self._unused.set()
 
-    def check(self, images: int, deadline: float, *, preparation_s: float) -> None:
-        """Raise what `admit` would raise now."""
+    def check(self, images: int, deadline: float, *, preparation_s: float) -> bool:
+        """Raise what `admit` would raise now; return True, since it is known here."""
         self.batcher.check(images, deadline, preparation_s=preparation_s)
+        return True
 
-    @asynccontextmanager
-    async def admit(
-        self, images: int, deadline: float, *, preparation_s: float
-    ) -> AsyncIterator[Submit]:
+    def admit(self, images: int, deadline: float, *, preparation_s: float) -> "_Places":
         """Hold places in the batcher: see `MicroBatcher.admit`."""
-        with self.batcher.admit(images, deadline, preparation_s=preparation_s):
-            yield self.batcher.submit
+        places = self.batcher.admit(images, deadline, preparation_s=preparation_s)
+        return _Places(places, self.batcher.submit)
 
     def summary(self) -> ModelVersion:
         """Return what `GET /models` says of it."""
@@ -100,6 +106,20 @@ class ServedModel:
         if self._leases:
             await self._unused.wait()
         await self.batcher.drain()
+
+
+class _Places(AbstractAsyncContextManager[Submit]):
+    """Places in this process's batcher, for which nobody has to wait."""
+
+    def __init__(self, places: AbstractContextManager[None], submit: Submit) -> None:
+        self._places, self._submit = places, submit
+
+    async def __aenter__(self) -> Submit:
+        self._places.__enter__()
+        return self._submit
+
+    async def __aexit__(self, *raised: Any) -> None:
+        self._places.__exit__(*raised)
 
 
 class Catalog(Directory[ServedModel]):

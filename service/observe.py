@@ -88,7 +88,9 @@ class ObserveMiddleware:
         async def observed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 trace.status = message["status"]
-                MutableHeaders(scope=message).update(trace.headers())
+                headers = MutableHeaders(scope=message)
+                for name, value in trace.headers().items():
+                    headers.append(name, value)
             await send(message)
 
         return observed

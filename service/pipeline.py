@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from model_store.preprocess import Preprocessing, reduction, to_input
-from service.batcher import Answer
-from service.decoders import Decoders
+from service.batch import Answer
+from service.decoders import Decoded, Decoders
 from service.directory import Model, Submit
 from service.errors import DeadlineExceeded, ServiceError
 from service.images import decode_reduced, whole
@@ -20,10 +20,11 @@ from service.runner import Row
 
 
 class Computed(NamedTuple):
-    """One image's answer, with the seconds that its decoding took."""
+    """One image's answer, and the seconds that it spent before the device turned to it."""
 
     answer: Answer[Row]
     decode_s: float
+    queue_s: float  # decoded already
 
 
 Outcome = Computed | ServiceError
@@ -73,18 +74,20 @@ class Pipeline:
         if isinstance(image, ServiceError):
             return image
         try:
-            pixels_HxWx3, decode_s = await self._decode(image, model, deadline)
-            answer = await submit(pixels_HxWx3, deadline)
+            decoded = await self._decode(image, model, deadline)
+            lain_s = time.monotonic() - decoded.done_s
+            answer = await submit(decoded.value, deadline)
         except ServiceError as error:
             return error
-        self._observe(model, decode_s, answer)
-        return Computed(answer, decode_s)
+        computed = Computed(answer, decoded.decode_s, lain_s + answer.queue_s)
+        self._observe(model, computed)
+        return computed
 
-    async def _decode(self, data: bytes, model: Model, deadline: float) -> tuple[np.ndarray, float]:
+    async def _decode(self, data: bytes, model: Model, deadline: float) -> Decoded[np.ndarray]:
         decode = partial(self.decode_input, data, model.manifest.preprocessing)
         try:
             async with asyncio.timeout_at(deadline):
-                return await self.decoders.run(decode)
+                return await self.decoders.run(decode, model.inbox)
         except TimeoutError:
             raise DeadlineExceeded("The deadline passed before the image was decoded.") from None
 
@@ -100,7 +103,7 @@ class Pipeline:
         pixels_HxWx3 = to_input(picture.image, preprocessing, box=picture.box)
         return pixels_HxWx3, time.perf_counter() - began_s
 
-    def _observe(self, model: Model, decode_s: float, answer: Answer[Row]) -> None:
-        stages = {"decode": decode_s, "queue": answer.queue_s, "device": answer.device_s}
+    def _observe(self, model: Model, done: Computed) -> None:
+        stages = {"decode": done.decode_s, "queue": done.queue_s, "device": done.answer.device_s}
         for stage, seconds in stages.items():
             self.metrics.stage_duration_s.labels(**model.labels, stage=stage).observe(seconds)

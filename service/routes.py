@@ -48,7 +48,8 @@ async def require_key(
 async def classify(request: Request) -> Response:
     """Return the most probable classes of each image, highest first."""
     query = read_query(schemas.ClassifyQuery, request)
-    async with read_inference(request, query) as inference:
+    inference = await read_inference(request, query)
+    with inference.model.lease():
         k = _checked_top_k(query.top_k, inference.model.manifest.architecture.num_classes)
         outcomes = await inference.outcomes()
         many = inference.intake.many
@@ -68,7 +69,8 @@ async def classify(request: Request) -> Response:
 async def post_embed(request: Request) -> Response:
     """Return the pooled pre-logits feature of each image: JSON, .npy or raw float32 by Accept."""
     query = read_query(schemas.EmbedQuery, request)
-    async with read_inference(request, query) as inference:
+    inference = await read_inference(request, query)
+    with inference.model.lease():
         return await _embed(inference, query)
 
 
@@ -86,7 +88,8 @@ async def get_embed(request: Request) -> Response:
     A body is a convenience for curl: HTTP gives bodies of GET no meaning, and proxies may drop it.
     """
     query = read_query(schemas.GetEmbedQuery, request)
-    async with read_inference(request, query, query.image) as inference:
+    inference = await read_inference(request, query, query.image)
+    with inference.model.lease():
         return await _embed(inference, query)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from service.batcher import BatchOutput
+from service.batch import BatchOutput
 from service.curve import LatencyCurve
 from service.runtimes.program import Program
 from service.workers import Workers
@@ -61,7 +61,7 @@ class Device:
 
 
 class Runner:
-    """One model's program on a device: implements `batcher.BatchRunner`."""
+    """One model's program on a device: implements `batch.BatchRunner`."""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ Absent = SkipJsonSchema[None]
 class ModelQuery(BaseModel):
     """Query parameters that every inference endpoint takes; unknown ones are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", frozen=True)  # absent queries share one
 
     model: str | Absent = Field(
         None, description="`name`, `name@version` or `name@alias`; absent: the default model."

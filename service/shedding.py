@@ -46,8 +46,9 @@ class SheddingProtocol(HttpToolsProtocol):
 def refusal(parts: Parts, scope: Scope) -> Response | None:
     """Return the answer to a request that is refused for load alone, counted and logged.
 
-    None leaves the request to the application, which would refuse it as well. It is where a key
-    must be seen first, the body is short, or another process knows the load.
+    None leaves the request to the application, with what was seen of it in its state. It would
+    refuse as well: where a key must be seen first, the body is short, or another process knows the
+    load, it does.
     """
     schema = QUERIES.get(scope["path"])
     if schema is None or scope["method"] != "POST" or parts.keys or parts.engine.health.draining:
@@ -56,8 +57,10 @@ def refusal(parts: Parts, scope: Scope) -> Response | None:
     if not has_long_body(request):
         return None
     try:
-        model, deadline = read_head(request, parts, read_query(schema, request))
-        model.check(1, deadline, preparation_s=parts.pipeline.decoders.backlog_s)
+        head = read_head(request, parts, read_query(schema, request))
+        preparation_s = parts.pipeline.decoders.backlog_s
+        judged = head.model.check(1, head.deadline, preparation_s=preparation_s)
+        request.scope["state"]["head"] = head._replace(judged=judged)
     except (Overloaded, DeadlineUnreachable) as error:
         return _refused(parts, request, error)
     except ServiceError:

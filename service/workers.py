@@ -11,6 +11,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import NamedTuple, TypeVar
 
+from service.inbox import Inbox, Result
+
 log = logging.getLogger("mixer.workers")
 
 T = TypeVar("T")
@@ -19,7 +21,7 @@ T = TypeVar("T")
 class _Call(NamedTuple):
     function: Callable[[], object]
     answer: asyncio.Future[object]
-    loop: asyncio.AbstractEventLoop
+    inbox: Inbox
 
 
 class Workers:
@@ -36,10 +38,11 @@ class Workers:
             threading.Thread(target=self._work, args=(begin,), name=f"{name}_{i}", daemon=True)
             for i in range(count)
         ]
+        self._inbox = Inbox()
         self._begun = self._closed = False
 
-    async def run(self, function: Callable[[], T]) -> T:
-        """Return what the function returns on one of the threads.
+    async def run(self, function: Callable[[], T], inbox: Inbox | None = None) -> T:
+        """Return what the function returns on one of the threads; at once, or by way of `inbox`.
 
         Cancelled while it waits for a thread, it is not run at all.
 
@@ -53,9 +56,9 @@ class Workers:
             self._begun = True
             for thread in self._threads:
                 thread.start()
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
-        self._calls.put(_Call(function, answer, loop))  # type: ignore[arg-type]
+        inbox = self._inbox if inbox is None else inbox
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._calls.put(_Call(function, answer, inbox))  # type: ignore[arg-type]
         return await answer
 
     def close(self) -> None:
@@ -77,24 +80,13 @@ class Workers:
 def _do(call: _Call) -> None:
     if call.answer.cancelled():
         return
-    result: object = None
+    value: object = None
     failure: BaseException | None = None
     try:
-        result = call.function()
+        value = call.function()
     except BaseException as error:
         failure = error
     try:
-        call.loop.call_soon_threadsafe(_settle, call.answer, result, failure)
-    except RuntimeError:
-        pass  # the loop has ended, and with it whoever waited
+        call.inbox.put(Result(call.answer, value, failure))
     finally:
         del failure  # which holds this frame
-
-
-def _settle(answer: asyncio.Future[object], result: object, failure: BaseException | None) -> None:
-    if answer.done():  # its caller has left
-        return
-    if failure is None:
-        answer.set_result(result)
-    else:
-        answer.set_exception(failure)

@@ -16,6 +16,7 @@ from service.errors import NotReady
 from service.frontends.link import GONE, Link
 from service.frontends.messages import Draining, LetGo, State
 from service.health import health_of
+from service.inbox import Inbox
 from service.metrics import Instrument
 from service.schemas import Health, ModelVersion
 from service.settings import Settings
@@ -33,6 +34,7 @@ class RemoteModel:
     def __init__(self, link: Link, key: int, name: str, manifest: Manifest) -> None:
         self.manifest = manifest
         self._link, self._key, self._name = link, key, name
+        self.inbox = Inbox()  # without room: this process does not know when the device is busy
         self._leases = 0
         self._served = True
         self._summary: ModelVersion
@@ -75,8 +77,9 @@ class RemoteModel:
         self._served = False
         self._let_go()
 
-    def check(self, images: int, deadline: float, *, preparation_s: float) -> None:
-        """Raise nothing: the engine alone knows, and must be asked."""
+    def check(self, images: int, deadline: float, *, preparation_s: float) -> bool:  # noqa: ARG002
+        """Return False: the engine alone knows, and must be asked."""
+        return False
 
     @asynccontextmanager
     async def admit(

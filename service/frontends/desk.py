@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from service.batcher import Answer
+from service.batch import Answer
 from service.engine import Engine
 from service.errors import DeadlineExceeded, ServiceError
 from service.frontends.arena import Mapping

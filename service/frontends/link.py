@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.batcher import Answer
+from service.batch import Answer
 from service.errors import DeadlineExceeded, NotReady
 from service.frontends.arena import Arena
 from service.frontends.messages import (

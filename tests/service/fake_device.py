@@ -6,7 +6,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import chain, repeat
 
-from service.batcher import Answer, BatchOutput, MicroBatcher
+from service.batch import Answer, BatchOutput
+from service.batcher import MicroBatcher
 from service.curve import LatencyCurve
 from service.errors import ServiceError
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from service.batcher import MARGIN, Answer, BatchOutput
+from service.batch import Answer, BatchOutput
+from service.batcher import MARGIN, MicroBatcher
 from service.errors import (
     DeadlineExceeded,
     DeadlineUnreachable,
@@ -13,6 +14,7 @@ from service.errors import (
     InternalError,
     Overloaded,
 )
+from service.inbox import Result
 from service.pace import NEWEST, WEIGHT
 from tests.service.fake_device import REQUEST, Call, FakeDevice, call, made, start
 from tests.service.virtual_time import run, until
@@ -85,6 +87,101 @@ def test_batches_are_first_in_first_out_and_never_over_the_largest_bucket() -> N
         batcher, device = made()
         await asyncio.gather(*start(batcher, *range(11)))
         assert device.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+
+    run(main())
+
+
+def prepare(
+    batcher: MicroBatcher[int, str], *items: int
+) -> tuple[list["asyncio.Future[object]"], list["asyncio.Task[Answer[str]]"]]:
+    """Put prepared images into the box, as a thread would; return them, and who submits them."""
+    loop = asyncio.get_running_loop()
+
+    async def submit(item: "asyncio.Future[object]") -> Answer[str]:
+        prepared = await item
+        assert isinstance(prepared, int)
+        return await batcher.submit(prepared)
+
+    prepared = [loop.create_future() for _ in items]
+    for future, item in zip(prepared, items, strict=True):
+        batcher.inbox.put(Result(future, item, None))
+    return prepared, [asyncio.create_task(submit(future)) for future in prepared]
+
+
+def test_what_is_prepared_while_the_device_is_idle_is_submitted_at_once() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        _, submitted = prepare(batcher, 7)
+        assert (await submitted[0]).result == "row 7"
+        assert [run.handed for run in device.runs] == [0.0]
+
+    run(main())
+
+
+def test_what_is_prepared_while_a_batch_runs_need_not_be_submitted_before_its_end() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        tasks = start(batcher, 0)
+        await until(1.0)
+        prepared, submitted = prepare(batcher, 1, 2)
+        await until(2.0)
+        assert not any(future.done() for future in prepared)
+        assert batcher.queued_images == 2
+        await asyncio.gather(*tasks, *submitted)
+        assert [(run.items, run.handed) for run in device.runs] == [([0], 0.0), ([1, 2], 3.0)]
+
+    run(main())
+
+
+def test_as_many_prepared_as_fill_the_next_batch_are_submitted_meanwhile() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        tasks = start(batcher, 0)
+        await until(1.0)
+        tasks += start(batcher, 1)  # so that three are missing
+        _, submitted = prepare(batcher, 2, 3)
+        await until(2.0)
+        assert device.batches == [[0]]
+        _, last = prepare(batcher, 4, 5)
+        await asyncio.gather(*tasks, *submitted, *last)
+        assert [run.handed for run in device.runs] == [0.0, 2.0, 8.0]
+        assert sorted(map(len, device.batches)) == [1, 1, 4]
+
+    run(main())
+
+
+def test_behind_two_batches_however_many_are_prepared_wait() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        tasks = start(batcher, 0)
+        await until(1.0)
+        tasks += start(batcher, 1, 2, 3, 4)
+        await until(1.5)
+        prepared, submitted = prepare(batcher, *range(5, 14))
+        await until(2.5)
+        assert not any(future.done() for future in prepared)
+        await asyncio.gather(*tasks, *submitted)
+        assert [run.handed for run in device.runs] == [0.0, 1.0, 3.0, 8.0, 18.0]
+
+    run(main())
+
+
+def test_what_a_thread_leaves_as_the_box_is_emptied_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        batcher, device = made()
+        empty, submitted = batcher.inbox.empty, list["asyncio.Task[Answer[str]]"]()
+
+        def leave_one_more() -> None:
+            empty()
+            if not submitted:
+                submitted.extend(prepare(batcher, 1)[1])
+
+        monkeypatch.setattr(batcher.inbox, "empty", leave_one_more)
+        await call(batcher, 0)
+        assert (await submitted[0]).result == "row 1"
+        assert [run.handed for run in device.runs] == [0.0, 3.0]
 
     run(main())
 

@@ -9,7 +9,8 @@ from itertools import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.batcher import MARGIN, Answer, MicroBatcher
+from service.batch import Answer
+from service.batcher import MARGIN, MicroBatcher
 from service.errors import (
     DeadlineExceeded,
     DeadlineUnreachable,

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import time
 
 import pytest
 
@@ -34,7 +35,10 @@ async def busy(decoders: Decoders, images: int, seconds: float) -> float:
 def test_the_backlog_is_that_of_all_who_are_before() -> None:
     async def main() -> None:
         decoders = Decoders(2)
-        assert await decoders.run(lambda: ("pixels", 4.0)) == ("pixels", 4.0)
+        began_s = time.monotonic()
+        value, decode_s, done_s = await decoders.run(lambda: ("pixels", 4.0))
+        assert (value, decode_s) == ("pixels", 4.0)
+        assert began_s <= done_s <= time.monotonic()
         assert await busy(decoders, 3, 4.0) == pytest.approx(3 * 4.0 / 2)
         decoders.close()
 
@@ -73,7 +77,7 @@ def test_a_decoding_thread_gives_way_to_the_loop() -> None:
 
     async def main() -> None:
         decoders = Decoders(1)
-        found, _ = await decoders.run(niceness)
+        found = (await decoders.run(niceness)).value
         assert found == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         decoders.close()
 

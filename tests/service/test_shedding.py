@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from model_store.store import ModelStore
 from service.intake import LONG_BYTES
+from service.pipeline import Pipeline
 from tests.contract import wire
 from tests.contract.asking import assert_problem
 from tests.contract.holding import eventually, gate, slowed
@@ -104,6 +105,16 @@ def test_whom_there_is_room_for_the_application_answers(
 ) -> None:
     assert ask(live).status_code == 200
     assert passed_on == ["POST /classify"]
+
+
+def test_who_is_let_in_is_not_judged_again_before_the_body(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def judge(*_: Any) -> None:
+        raise AssertionError("judged twice")
+
+    monkeypatch.setattr(Pipeline, "refuse_early", judge)
+    assert ask(live).status_code == 200
 
 
 LEFT_TO_THE_APPLICATION = {

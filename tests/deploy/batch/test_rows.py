@@ -3,7 +3,7 @@ import pytest
 
 from deploy.batch.rows import ImageMissing, errors_in, row_of
 from service.answers import top_k
-from service.batcher import Answer
+from service.batch import Answer
 from service.errors import ImageUndecodable, InternalError, Overloaded
 from service.pipeline import Computed
 from service.runner import Row
@@ -13,7 +13,7 @@ from tests.model_store.versions import version
 MANIFEST = version().manifest
 LOGITS_N = np.array([0.5, -1, 3, 2, 0, 1], np.float32)
 EMBEDDING_C = np.array([3, 0, 4, 0, 0], np.float32)
-COMPUTED = Computed(Answer(Row(LOGITS_N, EMBEDDING_C), 0.0, 0.0, 1, 1), 0.0)
+COMPUTED = Computed(Answer(Row(LOGITS_N, EMBEDDING_C), 0.0, 0.0, 1, 1), 0.0, 0.0)
 IDENTITY = {"path": "a/b.png", "model": "tiny", "version": "3"}
 NO_ERROR = {"error_code": None, "error_detail": None}
 

@@ -12,7 +12,7 @@ import numpy as np
 import uvloop
 
 from model_store.store import ModelStore
-from service.batcher import Answer
+from service.batch import Answer
 from service.directory import Model
 from service.engine import Engine
 from service.frontends.client import EngineClient

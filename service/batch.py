@@ -1,0 +1,90 @@
+"""What the batcher and a runner hand each other, and what a caller gets of it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from service import errors
+from service.curve import LatencyCurve
+
+Item = TypeVar("Item")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutput(Generic[Result]):
+    """What a runner returns for one batch."""
+
+    rows: Sequence[Result]  # one per item, in the order of the items
+    device_s: float  # seconds the device was busy with it
+    bucket: int  # the batch size that was really run, padding included
+
+
+class BatchRunner(Protocol[Item_contra, Result]):
+    """What the batcher sees of a device: it runs batches one at a time, in the order given."""
+
+    @property
+    def curve(self) -> LatencyCurve:
+        """The batch sizes that can be run, and their measured device seconds."""
+
+    @property
+    def elsewhere_s(self) -> float:
+        """Seconds that the device has spent so far on other work than this runner's batches."""
+
+    async def run(self, items: Sequence[Item_contra]) -> BatchOutput[Result]:
+        """Run one batch; a second may be handed over while the first still runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Result]):
+    """One image's result, and where its time went."""
+
+    result: Result
+    queue_s: float  # from submit to answer, less the device's share
+    device_s: float
+    batch_images: int
+    bucket: int
+
+
+@dataclass(eq=False, slots=True)
+class Entry(Generic[Item, Result]):
+    """One image and the way back to its caller; it is live until its reply is done."""
+
+    item: Item
+    deadline: float  # infinite when the caller set none
+    arrived: float
+    reply: asyncio.Future[Answer[Result]]
+    waits: bool = True  # until it is handed to the runner, or given up
+
+    def fail(self, error: errors.ServiceError, cause: BaseException | None = None) -> None:
+        """Tell its caller that there is no result, unless the reply is done."""
+        if not self.reply.done():
+            error.__cause__ = cause
+            self.reply.set_exception(error)
+
+
+@dataclass(eq=False, slots=True)
+class Batch(Generic[Item, Result]):
+    """Entries in the runner; `started` is provisional until the device turns to them."""
+
+    entries: Sequence[Entry[Item, Result]]
+    expected_s: float
+    started: float
+    elsewhere_s: float  # the runner's, when it started
+    task: asyncio.Task[None] | None = None  # kept here: the loop's own reference is weak
+
+    def answer(self, output: BatchOutput[Result], now: float) -> None:
+        """Give each entry the row of its place, `now` on the event loop's clock.
+
+        Raises:
+            ValueError: there are more or fewer rows than entries.
+        """
+        images = len(self.entries)
+        if len(output.rows) != images:
+            raise ValueError(f"the runner returned {len(output.rows)} rows for {images} images")
+        for entry, row in zip(self.entries, output.rows, strict=True):
+            if not entry.reply.done():
+                queue_s = max(0.0, now - entry.arrived - output.device_s)
+                entry.reply.set_result(Answer(row, queue_s, output.device_s, images, output.bucket))
