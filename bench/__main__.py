@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args
 
 from bench import bounds, compute, frontends, machine, overload, service, soak, start
@@ -118,7 +119,8 @@ def _bounds(options: Options) -> Measures:
 
 def _service(options: Options) -> Measures:
     chosen = options.connections or (QUICK_CONNECTIONS if options.quick else service.CONNECTIONS)
-    return [partial(service.measure, variant=v, connections=chosen) for v in _variants(options)]
+    measure = partial(service.measure, connections=chosen, rounds=options.rounds)
+    return [partial(measure, variant=v) for v in _variants(options)]
 
 
 def _frontends(options: Options) -> Measures:
@@ -170,20 +172,27 @@ def _parser() -> argparse.ArgumentParser:
         part = parts.add_parser(module.PART, help=summary, description=module.__doc__)
         part.set_defaults(measures=measures)
         _add_common(part, inherits=True)
-        if module is not frontends:
-            part.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="of Table 1")
-        if module in (bounds, compute):
-            part.add_argument("--batches", type=_positive, nargs="+")
-        if module is service:
-            part.add_argument("--connections", type=_positive, nargs="+")
-        if module is frontends:
-            part.add_argument("--frontends", type=_positive, nargs="+", help="numbers to compare")
-        if module is overload:
-            part.add_argument("--factors", type=_factor, nargs="+", help="times the capacity")
-            part.add_argument("--rounds", type=_positive, help=f"repetitions ({FULL.rounds})")
-        if module is soak:
-            part.add_argument("--minutes", type=_several, default=10, help="2 or more (10)")
+        _add_own(part, module)
     return parser
+
+
+def _add_own(part: argparse.ArgumentParser, module: ModuleType) -> None:
+    """Add what this part alone, or some of them, can be told."""
+    if module is not frontends:
+        part.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="of Table 1")
+    if module in (bounds, compute):
+        part.add_argument("--batches", type=_positive, nargs="+")
+    if module is service:
+        part.add_argument("--connections", type=_positive, nargs="+")
+    if module is frontends:
+        part.add_argument("--frontends", type=_positive, nargs="+", help="numbers to compare")
+    if module is overload:
+        part.add_argument("--factors", type=_factor, nargs="+", help="times the capacity")
+    if module in (service, overload):
+        usual = FULL.turns if module is service else FULL.rounds
+        part.add_argument("--rounds", type=_positive, help=f"repetitions ({usual})")
+    if module is soak:
+        part.add_argument("--minutes", type=_several, default=10, help="2 or more (10)")
 
 
 def _positive(text: str) -> int:

@@ -1,11 +1,13 @@
-"""The service's own parts in this process, without HTTP: the most that they could serve."""
+"""The service in this process, with HTTP and without: the most that its own parts could serve."""
 
 import asyncio
 import itertools
+import os
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,15 +17,15 @@ import numpy as np
 import uvloop
 
 from bench.repetition import seconds_of
+from bench.serving import Running
 from model_store.preprocess import Preprocessing, reduction, to_input
-from service.decoders import Decoders
+from service.app import create_app
+from service.engine import Engine
 from service.errors import ServiceError
 from service.images import decode_reduced
-from service.loading import Loader
-from service.metrics import Metrics
-from service.models import Catalog, ServedModel
 from service.pipeline import Pipeline
-from service.settings import Precision, Settings, load_settings
+from service.server import Server, run
+from service.settings import Precision, load_settings
 
 DEADLINE_S = 60.0
 
@@ -36,28 +38,47 @@ def pixels_of(data: bytes, preprocessing: Preprocessing) -> np.ndarray:
 
 
 class InProcess:
-    """A model loaded, measured and checked as in the service, with its decoders and batcher."""
+    """The service in a thread of this process, and ways past its HTTP to the same model.
+
+    Of two processes of one program, one may be five per cent faster than the other for as long as
+    they run. What is compared closely therefore has one process, and the same memory, in common.
+    """
 
     def __init__(
         self, *, store: Path, model: str, cache: Path, precision: Precision = "float32"
     ) -> None:
+        """Load the model, measured and checked as in any service.
+
+        Raises:
+            RuntimeError: it cannot be served; the message says why.
+        """
+        began_s = time.perf_counter()
         settings = load_settings(
             {
+                "port": 0,
                 "store": str(store / "versions"),
                 "models": model,
                 "compile_cache_dir": str(cache),
                 "precision": precision,
+                "log_level": "warning",
             }
         )
-        # One loop for good, as in the service: the batcher belongs to it.
-        self._loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        metrics = Metrics()
-        self._catalog = Catalog(settings, metrics)
-        self._loader = Loader(settings, metrics, self._catalog)
-        self._decoders = Decoders(settings.decode_threads)
-        self._pipeline = _pipeline(settings, metrics, self._decoders)
+        self._engine = Engine(settings)
+        app = create_app(settings, self._engine)
+        self._server = Server(app, settings)
+        self._pipeline: Pipeline = app.state.parts.pipeline
         self._decode_threads = settings.decode_threads
-        self.model = self._loop.run(self._load(model))
+        started = Future[asyncio.AbstractEventLoop]()
+        self._thread = threading.Thread(target=self._run, args=(started,))
+        self._thread.start()
+        self._loop = started.result()
+        self.running = Running(
+            f"{self._server.address}/classify", os.getpid(), time.perf_counter() - began_s
+        )
+        if not self._engine.catalog.served:
+            self._end()
+            raise RuntimeError(f"{model} is not served: {self._engine.catalog.missing[model]}")
+        self.model = self._engine.catalog.served[0]
 
     def __enter__(self) -> Self:
         return self
@@ -68,10 +89,30 @@ class InProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loader.close()
-        self._catalog.device.close()
-        self._decoders.close()
-        self._loop.close()
+        self._end()
+
+    def _end(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    def _run(self, started: "Future[asyncio.AbstractEventLoop]") -> None:
+        try:
+            uvloop.run(self._serve(started))
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _serve(self, started: "Future[asyncio.AbstractEventLoop]") -> None:
+        async def tell() -> None:
+            await self._engine.health.started.wait()
+            await self._server.opened.wait()
+            started.set_result(asyncio.get_running_loop())
+
+        async with self._engine.running():
+            telling = asyncio.create_task(tell())
+            await run(self._server, announces=False)
+            telling.cancel()
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -93,7 +134,8 @@ class InProcess:
 
     def through_batcher(self, files: Sequence[bytes], in_flight: int, duration_s: float) -> float:
         """Return images/s through the service's decoders and batcher, so many always under way."""
-        return self._loop.run(self._closed_loop(files, in_flight, duration_s))
+        answering = self._closed_loop(files, in_flight, duration_s)
+        return asyncio.run_coroutine_threadsafe(answering, self._loop).result()
 
     def by_hand(self, files: Sequence[bytes], in_flight: int, duration_s: float) -> float:
         """Return images/s of a plain loop: threads decode ahead, full batches go to the device.
@@ -119,9 +161,6 @@ class InProcess:
                 left.cancel()
         return rate
 
-    async def _load(self, reference: str) -> ServedModel:
-        return await self._loader.load(await self._loader.locate(reference, None))
-
     async def _closed_loop(
         self, files: Sequence[bytes], in_flight: int, duration_s: float
     ) -> float:
@@ -139,7 +178,3 @@ class InProcess:
 
         await asyncio.gather(*(ask() for _ in range(in_flight)))
         return done / (loop.time() - began_s)
-
-
-def _pipeline(settings: Settings, metrics: Metrics, decoders: Decoders) -> Pipeline:
-    return Pipeline(decoders, metrics, settings.max_image_pixels, settings.decode_scaling)

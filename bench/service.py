@@ -41,14 +41,22 @@ Key = tuple[str, int]  # who was measured, and the connections
 
 
 def measure(
-    job: Job, *, variant: str = "S/32", connections: Sequence[int] = CONNECTIONS
+    job: Job,
+    *,
+    variant: str = "S/32",
+    connections: Sequence[int] = CONNECTIONS,
+    rounds: int | None = None,
 ) -> list[Row]:
-    """Return throughput, latency, batch and CPU for each number of connections."""
+    """Return throughput, latency, batch and CPU for each number of connections.
+
+    Instead of as many turns as the effort says, each has `rounds`.
+    """
     model = job.publish(variant)
-    with job.parts(model) as parts, job.server(model) as server:
-        job.generator.closed(server.url, COMPARED, job.effort.seconds / 2)  # warm
-        found_bounds, found = _interleaved(job, parts, server, connections)
-    command = f"python -m bench service --variants {variant} --connections"
+    with job.parts(model) as parts:
+        job.generator.closed(parts.running.url, COMPARED, job.effort.seconds / 2)  # warm
+        found_bounds, found = _interleaved(job, parts, connections, rounds or job.effort.turns)
+    given = f" --rounds {rounds}" if rounds else ""
+    command = f"python -m bench service --variants {variant}{given} --connections"
     best = max(found_bounds, key=lambda name: statistics.median(found_bounds[name]))
     rows = [
         Row(
@@ -69,20 +77,20 @@ def measure(
 
 
 def _interleaved(
-    job: Job, parts: InProcess, server: Running, connections: Sequence[int]
+    job: Job, parts: InProcess, connections: Sequence[int], rounds: int
 ) -> tuple[dict[str, list[float]], dict[int, list[Run]]]:
     """Return the bounds' images/s and the runs, all of one round after another.
 
-    In short turns, and the bounds beside the run that matters most: a shared machine may change its
-    speed every ten seconds.
+    In one process and in short turns, the bounds beside the run that matters most: a shared machine
+    may change its speed every ten seconds.
     """
     limits = bounds(parts, job)
-    run = partial(closed_run, job, server, duration_s=job.effort.turn_s)
+    run = partial(closed_run, job, parts.running, duration_s=job.effort.turn_s)
     runs = {str(clients): partial(run, clients) for clients in connections}
     compared = {name: call for name, call in runs.items() if name == str(COMPARED)}
     others = {name: call for name, call in runs.items() if name not in compared}
     measures: dict[str, Callable[[], float | Run]] = {**others, **limits, **compared}
-    found = interleave(measures, job.effort.turns)
+    found = interleave(measures, rounds)
     return (
         {name: [rate for rate in found[name] if isinstance(rate, float)] for name in limits},
         {int(name): [run for run in found[name] if isinstance(run, Run)] for name in runs},

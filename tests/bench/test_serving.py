@@ -53,10 +53,17 @@ def test_the_job_s_precision_is_that_of_its_servers_and_parts(tmp_path: Path, ca
         assert parts.model.runner.program.precision == "bfloat16"
 
 
+def test_a_model_that_cannot_be_served_in_this_process_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="absent is not served"):
+        InProcess(store=tmp_path, model="absent", cache=tmp_path)
+
+
 def test_both_pipelines_in_this_process_answer(tmp_path: Path, cache: Path) -> None:
     job = Job(QUICK, tmp_path)
     with InProcess(store=job.store, model=MODEL, cache=cache) as parts:
         assert parts.through_batcher(job.files, in_flight=5, duration_s=0.1) > 0
         assert parts.by_hand(job.files, in_flight=5, duration_s=0.1) > 0
+        result = job.generator.closed(parts.running.url, 3, 0.3)
+        assert result["answered"] == result["requests"] >= 3
         assert parts.decode_s(job.files[0]) > 0
         assert parts.device_s(1) > 0
