@@ -18,6 +18,7 @@ import uvloop
 
 from bench.repetition import seconds_of
 from bench.serving import Running
+from loadtest.result import steady_rate
 from model_store.preprocess import Preprocessing, reduction, to_input
 from service.app import create_app
 from service.engine import Engine
@@ -164,17 +165,16 @@ class InProcess:
     async def _closed_loop(
         self, files: Sequence[bytes], in_flight: int, duration_s: float
     ) -> float:
-        loop, following, done = asyncio.get_running_loop(), itertools.cycle(files), 0
+        loop, following, done_s = asyncio.get_running_loop(), itertools.cycle(files), list[float]()
         began_s = loop.time()
 
         async def ask() -> None:
-            nonlocal done
             while loop.time() - began_s < duration_s:
                 deadline = loop.time() + DEADLINE_S
                 (outcome,) = await self._pipeline.run(self.model, [next(following)], deadline)
                 if isinstance(outcome, ServiceError):
                     raise outcome
-                done += 1
+                done_s.append(loop.time() - began_s)
 
         await asyncio.gather(*(ask() for _ in range(in_flight)))
-        return done / (loop.time() - began_s)
+        return steady_rate(done_s, in_flight, duration_s) or len(done_s) / done_s[-1]
