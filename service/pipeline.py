@@ -89,7 +89,8 @@ class Pipeline:
             async with asyncio.timeout_at(deadline):
                 return await self.decoders.run(decode, model.inbox)
         except TimeoutError:
-            raise DeadlineExceeded("The deadline passed before the image was decoded.") from None
+            # It waited for a thread; or lies in the box, and waited for the device.
+            raise DeadlineExceeded("The deadline passed before the image was computed.") from None
 
     def decode_input(self, data: bytes, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
         """Decode and resize in a worker thread; return uint8 [H, W, 3] and the seconds it took."""
