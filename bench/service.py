@@ -26,11 +26,6 @@ class Run(NamedTuple):
     cpu_s: float
 
     @property
-    def steady_per_s(self) -> float:
-        """Answers a second while all clients ask, or of a run that is too short for it, in all."""
-        return float(self.result["steady_per_s"] or self.result["throughput_per_s"])
-
-    @property
     def numbers(self) -> dict[str, tuple[float, str]]:
         """What a row is made of: value and unit by name."""
         result = self.result
@@ -132,9 +127,9 @@ def run_rows(part: str, key: Key, runs: Sequence[Run], command: str) -> list[Row
 
 
 def _share_row(clients: int, runs: Sequence[Run], bound: Sequence[float], command: str) -> Row:
-    """Compare each run, while all clients ask, with the same round's bound, which is as steady."""
+    """Compare each run, less ramp and drain, with the bound of the same round, which has none."""
     pairs = zip(runs, bound, strict=True)
-    shares = tuple(run.steady_per_s / images_per_s for run, images_per_s in pairs)
+    shares = tuple(run.result["steady_per_s"] / images_per_s for run, images_per_s in pairs)
     return Row(PART, "mixer, share of the bound", "ratio", shares, command, clients, "connections")
 
 

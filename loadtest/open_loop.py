@@ -112,7 +112,6 @@ async def run_closed_loop(
         duration_s=duration_s,
         limit_s=limit_s,
         cpu_s=time.process_time() - cpu_began_s,
-        clients=clients,
     )
 
 

@@ -57,7 +57,7 @@ class LoadResult:
     limit_ms: float | None
     throughput_per_s: float  # 2xx
     goodput_per_s: float  # 2xx within limit_ms
-    steady_per_s: float | None  # 2xx of a closed loop while all its clients ask: see `steady_rate`
+    steady_per_s: float  # 2xx between the ramp and the drain: see `steady_rate`
     latency_ms: Distribution
     stages_ms: dict[str, Distribution]  # of Server-Timing; `outside`: what the server did not see
     batch_images: Distribution
@@ -79,12 +79,8 @@ def summarise(
     duration_s: float,
     limit_s: float | None,
     cpu_s: float,
-    clients: int | None = None,
 ) -> LoadResult:
-    """Count and measure the samples of a run that was to last `duration_s`.
-
-    A closed loop has so many `clients`.
-    """
+    """Count and measure the samples of a run that was to last `duration_s`."""
     elapsed_s = max([duration_s, *(sample.done_s for sample in samples)])
     answered = [s for s in samples if s.failure is None and 200 <= s.status < 300]
     late = sum(limit_s is not None and s.latency_s > limit_s for s in answered)
@@ -105,9 +101,7 @@ def summarise(
         limit_ms=None if limit_s is None else limit_s * 1e3,
         throughput_per_s=len(answered) / elapsed_s,
         goodput_per_s=(len(answered) - late) / elapsed_s,
-        steady_per_s=(
-            steady_rate((s.done_s for s in answered), clients, duration_s) if clients else None
-        ),
+        steady_per_s=steady_rate((s.done_s for s in answered), duration_s),
         latency_ms=distribution(s.latency_s * 1e3 for s in answered),
         stages_ms=_stages_ms(timings),
         batch_images=distribution(t.batch_images for _, t in timings if t.batch_images is not None),
@@ -115,17 +109,14 @@ def summarise(
     )
 
 
-def steady_rate(done_s: Iterable[float], clients: int, duration_s: float) -> float | None:
-    """Return the answers a second of a closed loop while all of its clients ask.
+def steady_rate(done_s: Iterable[float], duration_s: float) -> float:
+    """Return the answers a second in the last three quarters of a run, up to its scheduled end.
 
-    From as many answers as there are clients to the last one before they stop: at first no queue
-    has formed, and in the end it only drains. None where less than half of the run's answers count.
+    Before, a queue forms; after, it drains. The bounds are instants of the clock, not of answers:
+    these come in bursts, of which a part would count without its time.
     """
-    instants_s = sorted(done_s)
-    steady_s = [instant_s for instant_s in instants_s if instant_s <= duration_s][clients - 1 :]
-    if 2 * len(steady_s) < len(instants_s) or len(steady_s) < 2:
-        return None
-    return (len(steady_s) - 1) / (steady_s[-1] - steady_s[0])
+    began_s = duration_s / 4
+    return sum(began_s < instant_s <= duration_s for instant_s in done_s) / (duration_s - began_s)
 
 
 def distribution(values: Iterable[float]) -> Distribution:

@@ -221,7 +221,7 @@ class MicroBatcher(Generic[Item, Result]):
                 entry.fail(errors.InternalError("The model failed on this image's batch."), error)
 
     async def _computed(self, batch: Batch[Item, Result]) -> BatchOutput[Result]:
-        """Return the runner's output, with the next batch on its way before anyone is answered."""
+        """Return the runner's output, once the next batch is about to be formed."""
         try:
             output = await self._runner.run([entry.item for entry in batch.entries])
             self._pace.so_far = self._so_far()
@@ -246,7 +246,7 @@ class MicroBatcher(Generic[Item, Result]):
         """Let prepared images lie until a batch ends, or until they fill the next one."""
         busy = len(self._in_runner)
         to_full = self._pace.curve.largest - len(self._waiting)
-        self.inbox.room = (0, to_full, math.inf)[busy]
+        self.inbox.set_room((0, to_full, math.inf)[busy])
 
     def _took_s(self, batch: Batch[Item, Result]) -> float:
         """Return the seconds since the device could turn to a batch, less those for other models.

@@ -56,9 +56,10 @@ class Decoders:
         Cancelled while it waits for a thread, it is not run at all. See `Workers.run`.
         """
         image = object()
-        self._pending.add(image)
-        if len(self._pending) == self._threads + 1:
-            self._saturated_s = time.monotonic()
+        with self._lock:
+            if len(self._pending) == self._threads:
+                self._saturated_s = time.monotonic()
+            self._pending.add(image)
         try:
             return await self.workers.run(partial(self._timed, decode, image), inbox)
         finally:

@@ -31,15 +31,23 @@ class Inbox:
     """Results for futures of one event loop, first come first served."""
 
     def __init__(self) -> None:
-        # Fewer results than this may lie here. Who raises it empties the box later, and takes it
-        # back before that: what comes in between wakes the loop by itself then.
-        self.room: float = 0
+        self._room: float = 0
         self._results: deque[Result] = deque()
+
+    def set_room(self, results: float) -> None:
+        """Let fewer results than this lie here from now on; on the event loop.
+
+        Who gives room empties the box later, and takes the room back before that: what comes in
+        between wakes the loop by itself then.
+        """
+        self._room = results
+        if len(self._results) >= results:
+            self.empty()
 
     def put(self, result: Result) -> None:
         """Leave a result, in any thread; wake the loop where it has no room, or is a failure."""
         self._results.append(result)  # before the look at the room, for the same reason
-        if result.failure is None and len(self._results) < self.room:
+        if result.failure is None and len(self._results) < self._room:
             return
         with suppress(RuntimeError):  # the loop has ended, and with it whoever waited
             result.answer.get_loop().call_soon_threadsafe(self.empty)

@@ -1,7 +1,5 @@
 from typing import Any
 
-import pytest
-
 from bench.service import Run, run_rows
 
 
@@ -14,13 +12,6 @@ def result(**more: Any) -> dict[str, Any]:
         "batch_images": {"mean": 4.5},
         **more,
     }
-
-
-@pytest.mark.parametrize(("steady", "rate"), [(21.0, 21.0), (None, 20.0)])
-def test_a_run_counts_while_all_clients_ask_where_it_is_long_enough(
-    steady: float | None, rate: float
-) -> None:
-    assert Run(result(steady_per_s=steady), cpu_s=0.2).steady_per_s == rate
 
 
 def test_each_number_of_the_repetitions_is_a_row() -> None:

@@ -48,31 +48,24 @@ def test_rates_are_over_the_time_until_the_last_answer() -> None:
     assert (result.late, result.goodput_per_s) == (1, 2 / 6)
 
 
-def test_a_closed_loop_is_steady_while_all_its_clients_ask() -> None:
-    # Two clients: slow at first, and a last pair after the end.
-    done_s = [4.0, 1.0, 1.5, 2.0, 2.5, 3.0, 6.0]
-    assert steady_rate(done_s, clients=2, duration_s=5.0) == 4 / (4.0 - 1.5)
-    samples = [answered(0.0, instant_s) for instant_s in done_s]
-    samples.append(answered(0.0, 2.2, status=429))  # is no answer
-    result = summarise(samples, mode="closed", duration_s=5.0, limit_s=None, cpu_s=0, clients=2)
-    assert result.steady_per_s == 4 / (4.0 - 1.5)
-    assert result.throughput_per_s == 7 / 6
+def test_the_steady_rate_is_without_ramp_and_drain() -> None:
+    result = summarise(
+        [answered(0.0, done_s) for done_s in (0.5, 1.0, 1.5, 2.0, 4.0, 5.0)]
+        + [answered(0.0, 2.5, status=429)],
+        mode="closed",
+        duration_s=4.0,
+        limit_s=None,
+        cpu_s=0,
+    )
+    assert result.steady_per_s == 3 / 3.0  # 1.5, 2.0 and 4.0
+    assert result.throughput_per_s == 6 / 5
 
 
-@pytest.mark.parametrize(
-    ("done_s", "clients"), [([], 1), ([1.0], 1), ([1.0, 2.0, 3.0, 4.0], 4), ([1.0, 9.0, 9.5], 1)]
-)
-def test_a_run_that_is_hardly_steady_has_no_such_rate(done_s: list[float], clients: int) -> None:
-    assert steady_rate(done_s, clients, duration_s=5.0) is None
-
-
-@given(st.integers(1, 20), st.integers(60, 200), st.floats(0.01, 10.0))
-def test_a_steady_rate_does_not_depend_on_the_clients(
-    clients: int, answers: int, interval_s: float
-) -> None:
-    done_s = [(i + 1) * interval_s for i in range(answers)]
-    rate_per_s = steady_rate(done_s, clients, duration_s=answers * interval_s * 1.01)
-    assert rate_per_s == pytest.approx(1 / interval_s)
+@given(st.integers(1, 40), st.floats(0.01, 0.1), st.floats(0.0, 1.0))
+def test_a_steady_rate_is_right_to_one_burst(burst: int, every_s: float, first: float) -> None:
+    instants_s = (np.arange(int(12 / every_s)) + first) * every_s
+    found = steady_rate(np.repeat(instants_s, burst).tolist(), duration_s=10.0)
+    assert found == pytest.approx(burst / every_s, abs=burst / 7.5 * 1.001)
 
 
 def test_without_a_limit_nothing_is_late() -> None:

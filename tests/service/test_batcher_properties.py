@@ -18,6 +18,7 @@ from service.errors import (
     InternalError,
     Overloaded,
 )
+from service.inbox import Result
 from service.pace import MAX_SLOWER
 from tests.service.fake_device import Batcher, Call, FakeDevice, call
 from tests.service.virtual_time import before_jump, run, until
@@ -88,12 +89,13 @@ class Played:
     def check(self) -> None:
         """What must hold at the end of every instant."""
         device, waiting = self.device, self._waiting()
-        assert self.batcher.queued_images == len(waiting)
-        assert device.inside > 0 or not waiting, "the device idles while images wait"
+        ready = len(waiting) + self.batcher.inbox.awaited
+        assert self.batcher.queued_images == ready
+        assert device.inside > 0 or not ready, "the device idles while images wait"
         assert device.inside <= 2
         no_deadlines = all(each.deadline is None for each in self.calls)
         if no_deadlines and device.inside == 1:
-            assert len(waiting) < device.curve.largest, "a full batch waits unprefetched"
+            assert ready < device.curve.largest, "a full batch waits unprefetched"
         assert self.held <= self.story.max_queue_images
         assert self.batcher.backlog_s >= 0.0
 
@@ -137,6 +139,10 @@ class Played:
     async def _image(self, decode_s: int | None, deadline: float | None) -> None:
         if decode_s is not None:
             await asyncio.sleep(decode_s)
+            if decode_s % 2:  # as a thread would leave it
+                decoded = asyncio.get_running_loop().create_future()
+                self.batcher.inbox.put(Result(decoded, None, None))
+                await decoded
             await call(self.batcher, next(self.numbers), deadline, self.calls)
 
     async def drain(self) -> None:

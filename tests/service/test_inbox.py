@@ -46,7 +46,7 @@ def test_without_room_the_loop_hears_of_each_at_once() -> None:
 def test_in_a_box_with_room_results_lie_until_it_is_emptied() -> None:
     async def test() -> None:
         inbox, (first, second) = Inbox(), answers(2)
-        inbox.room = math.inf
+        inbox.set_room(math.inf)
         await put(inbox, Result(first, "one", None), Result(second, "two", None))
         await asyncio.sleep(0)
         assert not first.done()
@@ -61,7 +61,7 @@ def test_in_a_box_with_room_results_lie_until_it_is_emptied() -> None:
 def test_the_result_that_fills_the_box_brings_the_others_along() -> None:
     async def test() -> None:
         inbox, (first, second, third) = Inbox(), answers(3)
-        inbox.room = 3
+        inbox.set_room(3)
         await put(inbox, Result(first, 1, None), Result(second, 2, None))
         await asyncio.sleep(0)
         assert not first.done()
@@ -71,10 +71,23 @@ def test_the_result_that_fills_the_box_brings_the_others_along() -> None:
     run(test)
 
 
+def test_who_leaves_no_room_hears_of_what_lies_there() -> None:
+    async def test() -> None:
+        inbox, (first, second) = Inbox(), answers(2)
+        inbox.set_room(math.inf)
+        await put(inbox, Result(first, 1, None), Result(second, 2, None))
+        inbox.set_room(3)
+        assert not first.done()
+        inbox.set_room(2)
+        assert (await first, await second) == (1, 2)
+
+    run(test)
+
+
 def test_a_failure_is_told_at_once() -> None:
     async def test() -> None:
         inbox, (failed, before) = Inbox(), answers(2)
-        inbox.room = math.inf
+        inbox.set_room(math.inf)
         await put(inbox, Result(before, 1, None), Result(failed, None, ValueError("bad")))
         with pytest.raises(ValueError, match="bad"):
             await failed
@@ -86,7 +99,7 @@ def test_a_failure_is_told_at_once() -> None:
 def test_who_has_left_is_not_counted_and_told_nothing() -> None:
     async def test() -> None:
         inbox, (left, stays) = Inbox(), answers(2)
-        inbox.room = math.inf
+        inbox.set_room(math.inf)
         await put(inbox, Result(left, 1, None), Result(stays, 2, None))
         left.cancel()
         assert inbox.awaited == 1
