@@ -46,7 +46,7 @@ class Inbox:
 
     def put(self, result: Result) -> None:
         """Leave a result, in any thread; wake the loop where it has no room, or is a failure."""
-        self._results.append(result)  # before the look at the room, for the same reason
+        self._results.append(result)  # before the look at the room: see `set_room`
         if result.failure is None and len(self._results) < self._room:
             return
         with suppress(RuntimeError):  # the loop has ended, and with it whoever waited

@@ -46,9 +46,9 @@ class SheddingProtocol(HttpToolsProtocol):
 def refusal(parts: Parts, scope: Scope) -> Response | None:
     """Return the answer to a request that is refused for load alone, counted and logged.
 
-    None leaves the request to the application, with what was seen of it in its state. It would
-    refuse as well: where a key must be seen first, the body is short, or another process knows the
-    load, it does.
+    None leaves the request to the application, with what was seen of it in its state. There it is
+    judged where it was not here: a key must be seen first, the body is short, or another process
+    knows the load.
     """
     schema = QUERIES.get(scope["path"])
     if schema is None or scope["method"] != "POST" or parts.keys or parts.engine.health.draining:
