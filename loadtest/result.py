@@ -112,11 +112,16 @@ def summarise(
 def steady_rate(done_s: Iterable[float], duration_s: float) -> float:
     """Return the answers a second in the last three quarters of a run, up to its scheduled end.
 
-    Before, a queue forms; after, it drains. The bounds are instants of the clock, not of answers:
-    these come in bursts, of which a part would count without its time.
+    Before, a queue forms; after, it drains. It is the slope of the straight line that is nearest to
+    the count of answers over time, by least squares: answers come in bursts, and how many of these
+    lie between two instants is chance.
     """
     began_s = duration_s / 4
-    return sum(began_s < instant_s <= duration_s for instant_s in done_s) / (duration_s - began_s)
+    counted_s = np.sort([instant_s for instant_s in done_s if began_s < instant_s <= duration_s])
+    if len(set(counted_s)) < 2:
+        return len(counted_s) / (duration_s - began_s)
+    centred_s = counted_s - counted_s.mean()
+    return float(centred_s @ np.arange(len(counted_s)) / (centred_s @ centred_s))
 
 
 def distribution(values: Iterable[float]) -> Distribution:

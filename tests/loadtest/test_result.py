@@ -50,22 +50,29 @@ def test_rates_are_over_the_time_until_the_last_answer() -> None:
 
 def test_the_steady_rate_is_without_ramp_and_drain() -> None:
     result = summarise(
-        [answered(0.0, done_s) for done_s in (0.5, 1.0, 1.5, 2.0, 4.0, 5.0)]
+        [answered(0.0, done_s) for done_s in (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 5.5)]
         + [answered(0.0, 2.5, status=429)],
         mode="closed",
         duration_s=4.0,
         limit_s=None,
         cpu_s=0,
     )
-    assert result.steady_per_s == 3 / 3.0  # 1.5, 2.0 and 4.0
-    assert result.throughput_per_s == 6 / 5
+    assert result.steady_per_s == pytest.approx(1.0)  # 2.0, 3.0 and 4.0
+    assert result.throughput_per_s == 7 / 5.5
 
 
 @given(st.integers(1, 40), st.floats(0.01, 0.1), st.floats(0.0, 1.0))
-def test_a_steady_rate_is_right_to_one_burst(burst: int, every_s: float, first: float) -> None:
+def test_a_steady_rate_does_not_depend_on_where_bursts_fall(
+    burst: int, every_s: float, first: float
+) -> None:
     instants_s = (np.arange(int(12 / every_s)) + first) * every_s
     found = steady_rate(np.repeat(instants_s, burst).tolist(), duration_s=10.0)
-    assert found == pytest.approx(burst / every_s, abs=burst / 7.5 * 1.001)
+    assert found == pytest.approx(burst / every_s)
+
+
+@pytest.mark.parametrize(("done_s", "rate_per_s"), [([], 0.0), ([3.0, 3.0], 2 / 3), ([0.5], 0.0)])
+def test_a_rate_without_two_instants_is_a_count(done_s: list[float], rate_per_s: float) -> None:
+    assert steady_rate(done_s, duration_s=4.0) == rate_per_s
 
 
 def test_without_a_limit_nothing_is_late() -> None:
