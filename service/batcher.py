@@ -37,6 +37,7 @@ from typing import Generic, TypeVar
 
 from service import errors
 from service.batch import Answer, Batch, BatchOutput, BatchRunner, Entry
+from service.deadlines import Deadlines
 from service.inbox import Inbox
 from service.pace import Pace
 
@@ -70,6 +71,7 @@ class MicroBatcher(Generic[Item, Result]):
         self._live = 0  # those of them that did not, as far as they have noticed
         self._in_runner: list[Batch[Item, Result]] = []  # the running one, then the prefetched
         self._pace = Pace(runner)
+        self._deadlines = Deadlines()
         self.inbox = Inbox()  # of what will be submitted
         self._draining = False
         self._drained = asyncio.Event()
@@ -146,8 +148,7 @@ class MicroBatcher(Generic[Item, Result]):
         # Next on the loop instead of now, so that images submitted together ride together.
         loop.call_soon(self._dispatch)
         try:
-            async with asyncio.timeout_at(deadline):
-                return await entry.reply
+            return await self._deadlines.wait(entry.reply, due)
         except TimeoutError:
             raise errors.DeadlineExceeded("The deadline passed before the answer.") from None
         finally:

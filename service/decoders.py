@@ -1,5 +1,6 @@
 """The threads that decode images, and how long an image would wait for one."""
 
+import math
 import os
 import sys
 import threading
@@ -49,11 +50,14 @@ class Decoders:
         return len(self._pending) * self._mean_s / self._threads
 
     async def run(
-        self, decode: Callable[[], tuple[T, float]], inbox: Inbox | None = None
+        self,
+        decode: Callable[[], tuple[T, float]],
+        inbox: Inbox | None = None,
+        deadline: float = math.inf,
     ) -> Decoded[T]:
         """Return what `decode` returns on one of the threads: a value, and its seconds.
 
-        Cancelled while it waits for a thread, it is not run at all. See `Workers.run`.
+        See `Workers.run`.
         """
         image = object()
         with self._lock:
@@ -61,7 +65,7 @@ class Decoders:
                 self._saturated_s = time.monotonic()
             self._pending.add(image)
         try:
-            return await self.workers.run(partial(self._timed, decode, image), inbox)
+            return await self.workers.run(partial(self._timed, decode, image), inbox, deadline)
         finally:
             self._pending.discard(image)  # of who left before a thread was free
 

@@ -26,6 +26,11 @@ class Computed(NamedTuple):
     decode_s: float
     queue_s: float  # decoded already
 
+    @property
+    def stages_s(self) -> dict[str, float]:
+        """The seconds of each stage."""
+        return {"decode": self.decode_s, "queue": self.queue_s, "device": self.answer.device_s}
+
 
 Outcome = Computed | ServiceError
 
@@ -86,8 +91,7 @@ class Pipeline:
     async def _decode(self, data: bytes, model: Model, deadline: float) -> Decoded[np.ndarray]:
         decode = partial(self.decode_input, data, model.manifest.preprocessing)
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self.decoders.run(decode, model.inbox)
+            return await self.decoders.run(decode, model.inbox, deadline)
         except TimeoutError:
             # It waited for a thread; or lies in the box, and waited for the device.
             raise DeadlineExceeded("The deadline passed before the image was computed.") from None
@@ -105,6 +109,5 @@ class Pipeline:
         return pixels_HxWx3, time.perf_counter() - began_s
 
     def _observe(self, model: Model, done: Computed) -> None:
-        stages = {"decode": done.decode_s, "queue": done.queue_s, "device": done.answer.device_s}
-        for stage, seconds in stages.items():
+        for stage, seconds in done.stages_s.items():
             self.metrics.stage_duration_s.labels(**model.labels, stage=stage).observe(seconds)

@@ -6,11 +6,13 @@ the loop's; between two batches that is most of what the loop does for them.
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import NamedTuple, TypeVar
 
+from service.deadlines import Deadlines
 from service.inbox import Inbox, Result
 
 log = logging.getLogger("mixer.workers")
@@ -38,16 +40,19 @@ class Workers:
             threading.Thread(target=self._work, args=(begin,), name=f"{name}_{i}", daemon=True)
             for i in range(count)
         ]
-        self._inbox = Inbox()
+        self._inbox, self._deadlines = Inbox(), Deadlines()
         self._begun = self._closed = False
 
-    async def run(self, function: Callable[[], T], inbox: Inbox | None = None) -> T:
+    async def run(
+        self, function: Callable[[], T], inbox: Inbox | None = None, deadline: float = math.inf
+    ) -> T:
         """Return what the function returns on one of the threads; at once, or by way of `inbox`.
 
-        Cancelled while it waits for a thread, it is not run at all.
+        Cancelled or late while it waits for a thread, it is not run at all.
 
         Raises:
             RuntimeError: the threads have been told to end.
+            TimeoutError: the deadline, on the event loop's clock, came first.
             BaseException: what the function raises.
         """
         if self._closed:
@@ -59,7 +64,7 @@ class Workers:
         inbox = self._inbox if inbox is None else inbox
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._calls.put(_Call(function, answer, inbox))  # type: ignore[arg-type]
-        return await answer
+        return await self._deadlines.wait(answer, deadline)
 
     def close(self) -> None:
         """End the threads once they have done what was asked before, without waiting for it."""
@@ -78,7 +83,7 @@ class Workers:
 
 
 def _do(call: _Call) -> None:
-    if call.answer.cancelled():
+    if call.answer.done():
         return
     value: object = None
     failure: BaseException | None = None

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from service.batch import Answer
+from service.deadlines import Deadlines
 from service.errors import DeadlineExceeded, NotReady
 from service.frontends.arena import Arena
 from service.frontends.messages import (
@@ -51,7 +52,7 @@ class Link:
         self.heard_s = asyncio.get_running_loop().time()  # when the engine last said anything
         self._on_state = on_state
         self._wire = Wire(self._on_message, self._on_lost)
-        self._arena = Arena()
+        self._arena, self._deadlines = Arena(), Deadlines()
         self._numbers = count()
         self._calls: dict[int, _Call] = {}
         self._observed: list[tuple[str, dict[str, str], float]] = []
@@ -160,10 +161,9 @@ class Link:
         self._calls[message.call] = _Call(reply, abandoned)
         self.send(message)
         try:
-            async with asyncio.timeout_at(deadline):
-                return await reply
+            return await self._deadlines.wait(reply, deadline)
         except (TimeoutError, asyncio.CancelledError) as error:
-            if not reply.cancelled():  # it came at the same moment
+            if not (reply.cancelled() or reply.exception()):  # it came at the same moment
                 abandoned(reply.result())
             elif isinstance(message, Submit):
                 self.send(Cancel(message.call))
