@@ -4,6 +4,7 @@ import asyncio
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,20 @@ if TYPE_CHECKING:
 
 
 class Application(FastAPI):
-    """FastAPI whose OpenAPI page knows the problem document, which no route returns by type."""
+    """FastAPI with a way past its layers, for requests that need none of them.
+
+    Its OpenAPI page knows the problem document, which no route returns by type.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Take FastAPI's options."""
+        super().__init__(**options)
+        self.entrance: ASGIApp = super().__call__
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        scope["app"] = self
+        await self.entrance(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
@@ -88,7 +102,8 @@ def create_app(settings: Settings, engine: EngineView) -> FastAPI:
     for each in (images, listing):
         app.include_router(each, dependencies=[Depends(require_key)] if parts.keys else [])
     if not parts.keys:
-        app.add_middleware(Straight, routes=images.routes, on_error=_on_service_error)
+        around = partial(_observed, engine)
+        app.entrance = Straight(app.entrance, images.routes, _on_service_error, around)
     furnish(app, engine, common, *([monitoring] if settings.admin_port is None else []))
     return app
 
@@ -99,10 +114,14 @@ def furnish(app: FastAPI, engine: EngineView, *routers: APIRouter) -> None:
     for each in routers:
         app.include_router(each)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(CloseWhileDraining, health=engine.health)
-    app.add_middleware(ObserveMiddleware, metrics=engine.metrics)  # the last added is the outermost
+    app.add_middleware(partial(_observed, engine))  # the last added is the outermost
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+
+
+def _observed(engine: EngineView, app: ASGIApp) -> ASGIApp:
+    """Put around an application what every request has around it."""
+    return ObserveMiddleware(CloseWhileDraining(app, engine.health), engine.metrics)
 
 
 def _make_parts(settings: Settings, engine: EngineView) -> Parts:

@@ -7,7 +7,7 @@ import pytest
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import NotReady, ServiceError
 from service.straight import Straight
@@ -36,9 +36,19 @@ async def on_error(request: Request, error: ServiceError) -> Response:
     return PlainTextResponse(f"{error.code} at {request.url.path}", status_code=int(error.status))
 
 
+def around(app: ASGIApp) -> ASGIApp:
+    """Note what comes this way."""
+
+    async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(f"around {scope['path']}")
+        await app(scope, receive, send)
+
+    return noted
+
+
 def asked(method: str, url: str) -> tuple[int, str]:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(Straight(layers, router.routes, on_error))
+        transport = httpx.ASGITransport(Straight(layers, router.routes, on_error, around))
         async with httpx.AsyncClient(transport=transport, base_url="http://mixer") as client:
             return await client.request(method, url)
 
@@ -48,7 +58,9 @@ def asked(method: str, url: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_endpoint_is_called_straight(method: str) -> None:
+    seen.clear()
     assert asked(method, "/here?a=b") == (200, f"straight {method}")
+    assert seen == ["around /here"]
 
 
 def test_what_it_refuses_is_told_as_elsewhere() -> None:
@@ -59,7 +71,9 @@ def test_what_it_refuses_is_told_as_elsewhere() -> None:
     ("method", "path"), [("PUT", "/here"), ("GET", "/here/"), ("GET", "/"), ("GET", "/HERE")]
 )
 def test_everything_else_is_passed_on(method: str, path: str) -> None:
+    seen.clear()
     assert asked(method, path) == (200, "passed on")
+    assert seen == ["http"], "what it has around it is its own"
 
 
 def test_the_lifespan_is_passed_on() -> None:
@@ -70,5 +84,7 @@ def test_the_lifespan_is_passed_on() -> None:
         pytest.fail("nobody answers here")
 
     seen.clear()
-    asyncio.run(Straight(layers, router.routes, on_error)({"type": "lifespan"}, receive, send))
+    asyncio.run(
+        Straight(layers, router.routes, on_error, around)({"type": "lifespan"}, receive, send)
+    )
     assert seen == ["lifespan"]
