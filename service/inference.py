@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from service.base64_text import decode_base64url
+from service.departure import Departure
 from service.directory import Model
 from service.errors import BadRequest, DeadlineExceeded, UrlNotAllowed
 from service.intake import LONG_BYTES, Intake, off_loop, read_images
@@ -140,32 +141,29 @@ def _digest(names: Sequence[str], contents: Sequence[bytes]) -> str:
 
 async def _while_connected(request: Request, work: Coroutine[None, None, T]) -> T:
     """Await `work`, or cancel it as soon as the caller disconnects."""
+    departure: Departure = request.scope["state"]["departure"]
     try:
         async with asyncio.timeout(None) as patience:
-            leaving = asyncio.create_task(_end_when_left(request, patience))
+            departure.ends(patience)
             try:
                 return await work
             finally:
-                leaving.cancel()
+                departure.ends(None)
     except TimeoutError:
         if not patience.expired():
             raise
         raise ClientDisconnect from None
 
 
-async def _end_when_left(request: Request, patience: asyncio.Timeout) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    patience.reschedule(asyncio.get_running_loop().time())
-
-
 def _record(trace: Trace, outcomes: list[Outcome]) -> None:
     """Note where the time went; of several images, the slowest in each stage."""
-    computed = [outcome for outcome in outcomes if isinstance(outcome, Computed)]
-    if not computed:
-        return
-    largest = max((done.answer for done in computed), key=lambda answer: answer.batch_images)
-    trace.batch = f"{largest.batch_images}/{largest.bucket}"
-    trace.stages_s["decode"] = max(done.decode_s for done in computed)
-    trace.stages_s["queue"] = max(done.queue_s for done in computed)
-    trace.stages_s["device"] = max(done.answer.device_s for done in computed)
+    largest, stages_s = 0, trace.stages_s
+    for done in outcomes:
+        if not isinstance(done, Computed):
+            continue
+        answer = done.answer
+        if answer.batch_images > largest:
+            largest = answer.batch_images
+            trace.batch = f"{largest}/{answer.bucket}"
+        for stage, seconds in done.stages_s.items():
+            stages_s[stage] = max(seconds, stages_s.get(stage, 0.0))

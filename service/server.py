@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from service.admin import create_admin_app
 from service.engine import Engine
 from service.health import Probes
+from service.protocol import Protocol
 from service.settings import Settings
-from service.shedding import SheddingProtocol
 
 log = logging.getLogger("mixer.server")
 
@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
                 app,
                 settings.host,
                 settings.port,
-                http=SheddingProtocol,
+                http=Protocol,
                 timeout_graceful_shutdown=_whole_seconds(settings.drain_timeout_ms),
                 timeout_keep_alive=_whole_seconds(settings.keep_alive_ms),
             )

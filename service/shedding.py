@@ -3,17 +3,13 @@
 Beyond its capacity a server refuses more than it answers, on the cores that compute the answers. A
 task and all layers of the application take a third more than a refusal takes here.
 
-Request → uvicorn's parser → SheddingProtocol → refused, where there is no room for an image
-                                              → else the application
+Request → uvicorn's parser → Protocol → refused, where there is no room for an image
+                                      → else the application
 """
-
-from collections.abc import Coroutine
-from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.answers import problem
 from service.errors import DeadlineUnreachable, Overloaded, ServiceError
@@ -24,23 +20,6 @@ from service.parts import Parts
 from service.schemas import ClassifyQuery, EmbedQuery, ModelQuery
 
 QUERIES: dict[str, type[ModelQuery]] = {"/classify": ClassifyQuery, "/embed": EmbedQuery}
-
-
-class SheddingProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which makes no task of a request that is refused for load."""
-
-    # uvicorn's own name of the step between a parsed head and a running application, since 0.46.
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        refused = None
-        # Left to a task: requests in a queue on their connection, which would be begun from within
-        # each other, and those of a client who does not read his answers and must be waited for.
-        if cycle is self.cycle and not self.transport.get_write_buffer_size():
-            parts: Parts = cast("Any", self.config.app).state.parts
-            refused = refusal(parts, cast("Scope", cycle.scope))
-        if refused is None:
-            super()._start_asgi_task(cycle, app)
-        else:
-            _run_at_once(cycle.run_asgi(cast("Any", refused)))
 
 
 def refusal(parts: Parts, scope: Scope) -> Response | None:
@@ -74,12 +53,3 @@ def _refused(parts: Parts, request: Request, error: ServiceError) -> Response:
     metrics.rejected.labels(reason=error.code).inc()
     report(metrics, request.method, request.scope["path"], trace)
     return problem(error, trace.request_id, trace.headers())
-
-
-def _run_at_once(answering: Coroutine[Any, Any, None]) -> None:
-    """Run what waits for nothing."""
-    try:
-        answering.send(None)
-    except StopIteration:
-        return
-    raise RuntimeError("a refusal has to wait")
