@@ -33,19 +33,20 @@ def json_response(
 
 def top_k(logits_N: np.ndarray, labels: Sequence[str], k: int) -> list[dict[str, object]]:
     """Return the k most probable classes by softmax, highest first, ties in class order."""
-    shifted = np.exp(logits_N - logits_N.max())
-    scores_N = shifted / shifted.sum()
+    highest = _highest(logits_N, k)
+    shifted_N = np.exp(logits_N - logits_N[highest[0]])
+    scores_K = shifted_N[highest] / shifted_N.sum()
     return [
-        {"class_id": i, "label": labels[i] if labels else str(i), "score": scores_N[i]}
-        for i in _highest(scores_N, k)
+        {"class_id": i, "label": labels[i] if labels else str(i), "score": score}
+        for i, score in zip(highest, scores_K, strict=True)
     ]
 
 
-def _highest(scores_N: np.ndarray, k: int) -> list[int]:
-    """Return the classes of the k highest scores, ties in class order."""
+def _highest(logits_N: np.ndarray, k: int) -> list[int]:
+    """Return the classes of the k highest logits, ties in class order."""
     if k > FEW:
-        return [int(i) for i in np.argsort(-scores_N, kind="stable")[:k]]
-    best, left_N = [], scores_N.copy()
+        return [int(i) for i in np.argsort(-logits_N, kind="stable")[:k]]
+    best, left_N = [], logits_N.copy()
     for _ in range(k):
         best.append(int(left_N.argmax()))
         left_N[best[-1]] = -np.inf

@@ -2,12 +2,12 @@
 
 import argparse
 import gc
-import logging
 import sys
 from collections.abc import Sequence
 
 from model_store import cli as store_cli
 from model_store.allocator import keep_freed_memory
+from service import logs
 from service.keys import read_keys
 from service.machine import available_cores, default_frontends
 from service.settings import InvalidSetting, Settings, environment_name, load_settings
@@ -54,15 +54,7 @@ def _serve(options: argparse.Namespace) -> int:
     options_given = {name: getattr(options, name) for name in Settings.model_fields}
     given = {name: value for name, value in options_given.items() if value is not None}
     settings = load_settings(given)
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    # What no line shows need not be looked up for each (Python's logging HOWTO, "Optimization").
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None
-    # These warn of every malformed body, and tell of every kind of device that is not there.
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
-    logging.getLogger("jax").setLevel(logging.WARNING)
+    logs.begin(settings.log_level)
     keep_freed_memory()
     frontends = settings.frontends or default_frontends(available_cores())
     # Imported late: `mixer store` and `--help` need no server.
