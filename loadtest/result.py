@@ -113,15 +113,15 @@ def steady_rate(done_s: Iterable[float], duration_s: float) -> float:
     """Return the answers a second in the last three quarters of a run, up to its scheduled end.
 
     Before, a queue forms; after, it drains. It is the slope of the straight line that is nearest to
-    the count of answers over time, by least squares: answers come in bursts, and how many of these
-    lie between two instants is chance.
+    the count of answers at every instant, by least squares: answers come in bursts, and how many of
+    these lie between two instants is chance.
     """
     began_s = duration_s / 4
-    counted_s = np.sort([instant_s for instant_s in done_s if began_s < instant_s <= duration_s])
-    if len(set(counted_s)) < 2:
-        return len(counted_s) / (duration_s - began_s)
-    centred_s = counted_s - counted_s.mean()
-    return float(centred_s @ np.arange(len(counted_s)) / (centred_s @ centred_s))
+    window_s, middle_s = duration_s - began_s, (began_s + duration_s) / 2
+    from_middle_s = np.array([t - middle_s for t in done_s if began_s < t <= duration_s])
+    # What one answer adds to the slope: half as much again as to a count in the middle of the
+    # window, and nothing at its ends.
+    return float((6 / window_s**3 * (window_s**2 / 4 - from_middle_s**2)).sum())
 
 
 def distribution(values: Iterable[float]) -> Distribution:

@@ -33,8 +33,8 @@ def json_response(
 
 def top_k(logits_N: np.ndarray, labels: Sequence[str], k: int) -> list[dict[str, object]]:
     """Return the k most probable classes by softmax, highest first, ties in class order."""
-    highest = _highest(logits_N, k)
-    shifted_N = np.exp(logits_N - logits_N[highest[0]])
+    shifted_N = np.exp(logits_N - logits_N[logits_N.argmax()])
+    highest = _highest(shifted_N, k)
     scores_K = shifted_N[highest] / shifted_N.sum()
     return [
         {"class_id": i, "label": labels[i] if labels else str(i), "score": score}
@@ -42,14 +42,14 @@ def top_k(logits_N: np.ndarray, labels: Sequence[str], k: int) -> list[dict[str,
     ]
 
 
-def _highest(logits_N: np.ndarray, k: int) -> list[int]:
-    """Return the classes of the k highest logits, ties in class order."""
+def _highest(shifted_N: np.ndarray, k: int) -> list[int]:
+    """Return the classes of the k highest values, none below 0, ties in class order."""
     if k > FEW:
-        return [int(i) for i in np.argsort(-logits_N, kind="stable")[:k]]
-    best, left_N = [], logits_N.copy()
+        return [int(i) for i in np.argsort(-shifted_N, kind="stable")[:k]]
+    best, left_N = [], shifted_N.copy()
     for _ in range(k):
         best.append(int(left_N.argmax()))
-        left_N[best[-1]] = -np.inf
+        left_N[best[-1]] = -1
     return best
 
 

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_LATE = -math.inf  # the deadline of whom it has passed
+
 
 class Deadlines:
     """Futures of one event loop that are waited for, and until when."""
@@ -26,7 +28,7 @@ class Deadlines:
         the future.
 
         Raises:
-            TimeoutError: the deadline came first; the future is done with it.
+            TimeoutError: the deadline came first, and cancelled the future.
             BaseException: what the future holds.
         """
         waits: dict[asyncio.Future[T], float] = self._waits  # type: ignore[assignment]
@@ -35,6 +37,11 @@ class Deadlines:
             self._set_timer(deadline)
         try:
             return await answer
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if waits[answer] != _LATE or (task is not None and task.cancelling()):
+                raise
+            raise TimeoutError from None
         finally:
             del waits[answer]
 
@@ -47,8 +54,9 @@ class Deadlines:
     def _end_late(self) -> None:
         late, self._due, self._timer = self._due, math.inf, None  # the clock may be a little behind
         for answer, deadline in self._waits.items():
-            if deadline <= late and not answer.done():
-                answer.set_exception(TimeoutError())
+            # Not by an exception: it would keep who waits, and what for, in a reference cycle.
+            if deadline <= late and answer.cancel():
+                self._waits[answer] = _LATE
         following = min((due for due in self._waits.values() if due > late), default=math.inf)
         if following < math.inf:
             self._set_timer(following)

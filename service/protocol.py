@@ -1,5 +1,6 @@
 """uvicorn's protocol, with what a request is worth being told, or refused, before it is a task."""
 
+import asyncio
 from collections.abc import Coroutine
 from typing import Any, cast
 
@@ -18,13 +19,17 @@ class Protocol(HttpToolsProtocol):
     The requests of a connection are answered one after the other, and have one `Departure`.
     """
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
-        super().connection_made(cast("Any", Corked(transport)))
+        self._corked = Corked(transport)
         self._departure = Departure()
+        self._running: RequestResponseCycle | None = None
+        super().connection_made(cast("Any", self._corked))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever is being answered."""
+        """Tell the request that is being answered, and not only the last one that was sent."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
         super().connection_lost(exc)
         self._departure.come()
 
@@ -40,14 +45,23 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Go on reading behind a request, however large: else nobody would see its caller leave."""
+        """Go on reading behind a request, however large: else nobody would see its caller leave.
+
+        Not behind one that waits for those before it: so many are taken as come at once.
+        """
         super().on_message_complete()
-        self.flow.resume_reading()
+        if not self.pipeline:
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        """Send the answer."""
+        self._corked.send_held()
+        super().on_response_complete()
 
     # uvicorn's own name of the step between a parsed head and a running application, since 0.46.
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         scope, refused = cast("Scope", cycle.scope), None
-        scope["state"]["departure"] = self._departure
+        scope["state"]["departure"], self._running = self._departure, cycle
         # Left to a task: requests in a queue on their connection, which would be begun from within
         # each other, and those of a client who does not read his answers and must be waited for.
         if cycle is self.cycle and not self.transport.get_write_buffer_size():

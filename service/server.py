@@ -121,6 +121,7 @@ def _config(app: FastAPI, host: str, port: int, **options: Any) -> uvicorn.Confi
     """Return what both ports have in common, and `options` of one, by uvicorn's names."""
     common: dict[str, Any] = {
         "http": "httptools",
+        "ws": "none",
         "lifespan": "on",
         "log_config": None,
         "access_log": False,

@@ -22,8 +22,8 @@ Around = Callable[[ASGIApp], ASGIApp]
 class Straight:
     """ASGI middleware that calls the endpoints of these routes, and passes on what they are not.
 
-    Their paths have no parameters, and they raise `ServiceError` alone. What shall be `around` them
-    is put around this way only: what is passed on has its own.
+    Their paths have no parameters, and they raise `ServiceError`. What else they raise is for those
+    `around` them, who stand on this way alone: what is passed on has its own.
     """
 
     def __init__(

@@ -163,7 +163,7 @@ class Link:
         try:
             return await self._deadlines.wait(reply, deadline)
         except (TimeoutError, asyncio.CancelledError) as error:
-            if not (reply.cancelled() or reply.exception()):  # it came at the same moment
+            if not reply.cancelled():  # it came at the same moment
                 abandoned(reply.result())
             elif isinstance(message, Submit):
                 self.send(Cancel(message.call))

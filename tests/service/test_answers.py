@@ -34,3 +34,8 @@ def test_what_is_no_number_is_answered_as_such() -> None:
     for k in (2, FEW + 1):
         found = top_k(np.full(FEW + 2, np.nan, np.float32), (), k)
         assert [each["class_id"] for each in found] == list(range(k))
+
+
+def test_impossible_classes_come_last_and_once_each() -> None:
+    logits_N = np.array([-np.inf, 3, -np.inf, 2, -np.inf], np.float32)
+    assert [each["class_id"] for each in top_k(logits_N, (), 5)] == [1, 3, 0, 2, 4]

@@ -1,4 +1,4 @@
-"""What is written in one turn of the event loop goes out as one."""
+"""What is written piece by piece goes out as one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,6 +12,7 @@ class Recording:
 
     def __init__(self) -> None:
         self.asked: list[object] = []
+        self.closing = False
 
     def write(self, data: bytes) -> None:
         self.asked.append(data)
@@ -22,8 +23,8 @@ class Recording:
     def get_write_buffer_size(self) -> int:
         return 100
 
-    def is_closing(self) -> str:
-        return "its own"
+    def is_closing(self) -> bool:
+        return self.closing
 
 
 def run(test: Callable[[Any, Recording], Awaitable[None]]) -> None:
@@ -44,6 +45,30 @@ def test_writes_of_a_turn_are_one() -> None:
         corked.write(b"more")
         await asyncio.sleep(0)
         assert recording.asked == [b"head body", b"more"]
+
+    run(test)
+
+
+def test_what_is_complete_need_not_wait() -> None:
+    async def test(corked: Any, recording: Recording) -> None:
+        corked.write(b"head ")
+        corked.write(b"body")
+        corked.send_held()
+        assert recording.asked == [b"head body"]
+        await asyncio.sleep(0)
+        assert recording.asked == [b"head body"]
+
+    run(test)
+
+
+def test_nothing_is_sent_to_who_has_gone_meanwhile() -> None:
+    """A transport of uvloop's raises then."""
+
+    async def test(corked: Any, recording: Recording) -> None:
+        corked.write(b"too late")
+        recording.closing = True
+        await asyncio.sleep(0)
+        assert recording.asked == []
 
     run(test)
 
@@ -71,7 +96,9 @@ def test_what_is_held_counts_as_not_taken() -> None:
 
 
 def test_all_else_is_the_transports_own() -> None:
-    async def test(corked: Any, _: Recording) -> None:
-        assert corked.is_closing() == "its own"
+    async def test(corked: Any, recording: Recording) -> None:
+        assert not corked.is_closing()
+        recording.closing = True
+        assert corked.is_closing()
 
     run(test)

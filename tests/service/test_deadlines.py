@@ -1,7 +1,9 @@
 """Waits that end at their deadlines, on a clock that jumps."""
 
 import asyncio
+import gc
 import math
+import weakref
 from typing import Any
 
 import pytest
@@ -104,6 +106,39 @@ def test_who_leaves_cancels_the_future_and_is_forgotten() -> None:
         waiting.cancel()
         await asyncio.wait({waiting})
         assert answer.cancelled()
-        await until(4.0)  # past the deadline, where nobody is told
+        assert waiting.cancelled()
+
+    run(main())
+
+
+def test_who_leaves_at_his_deadline_has_left() -> None:
+    async def main() -> None:
+        loop, deadlines = asyncio.get_running_loop(), Deadlines()
+        waiting = asyncio.create_task(deadlines.wait(loop.create_future(), 3.0))
+        await asyncio.sleep(0)
+        loop.call_at(3.0, waiting.cancel)  # behind the timer, before its word has come
+        await asyncio.wait({waiting})
+        assert waiting.cancelled()
+
+    run(main())
+
+
+class Picture:
+    """What a wait is for."""
+
+
+def test_who_was_late_leaves_nothing_for_the_garbage_collector() -> None:
+    async def late(deadlines: Deadlines) -> "weakref.ref[Picture]":
+        picture = Picture()
+        with pytest.raises(TimeoutError):
+            await deadlines.wait(asyncio.get_running_loop().create_future(), 1.0)
+        return weakref.ref(picture)
+
+    async def main() -> None:
+        gc.disable()
+        try:
+            assert (await late(Deadlines()))() is None
+        finally:
+            gc.enable()
 
     run(main())

@@ -1,9 +1,11 @@
 """What uvicorn's protocol is given beside its own, as clients see it."""
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from model_store.store import ModelStore
 from tests.contract import wire
@@ -15,6 +17,7 @@ from tests.models import random_checkpoint
 from tests.service.live import LiveServer, live_server
 
 SHORT = encoded(picture(), "PNG")
+PATIENT = {"default_timeout_ms": 120_000}  # longer than a test waits for what shall come sooner
 LONG = SHORT + bytes(2**18)  # uvicorn stops reading at a quarter of it
 
 
@@ -22,7 +25,7 @@ LONG = SHORT + bytes(2**18)  # uvicorn stops reading at a quarter of it
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     store = ModelStore(str(tmp_path_factory.mktemp("store")))
     store.publish("tiny", random_checkpoint())
-    with live_server(store=store.root, models=("tiny",), buckets=(2,)) as server:
+    with live_server(store=store.root, models=("tiny",), buckets=(2,), **PATIENT) as server:
         yield server
 
 
@@ -63,6 +66,57 @@ def test_who_leaves_before_his_next_request_is_answered_is_dropped(
             eventually(lambda: waiting_images(live) == 0)
             held.open()
             first.result()
+
+
+def test_who_leaves_behind_a_request_in_the_queue_is_dropped(
+    live: LiveServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ThreadPoolExecutor(1) as pool, gate(live) as held:
+        first = pool.submit(embedding, live.client, SHORT)
+        held.wait_entered()
+        with wire.connect(live.client) as leaving:
+            leaving.send(wire.request("POST", "/embed", SHORT) + wire.request("GET", "/livez"))
+            eventually(lambda: waiting_images(live) == 1)
+        eventually(lambda: waiting_images(live) == 0)
+        held.open()
+        first.result()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_no_more_is_taken_than_comes_at_once_while_a_request_is_answered(
+    live: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who sends without reading fills the memory."""
+    many, begun = 40_000, list[None]()
+    begin = HttpToolsProtocol.on_message_begin
+
+    def count(self: HttpToolsProtocol) -> None:
+        begun.append(None)
+        begin(self)
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_message_begin", count)  # before it is connected
+    with ThreadPoolExecutor(2) as pool, gate(live) as held, wire.connect(live.client) as greedy:
+        greedy.send(wire.request("POST", "/embed", SHORT))
+        held.wait_entered()
+        sending = pool.submit(greedy.send, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * many)
+        eventually(lambda: live.client.get("/livez").is_success and len(begun) > 1000)
+        for _ in range(100):  # turns of the event loop, in each of which it could read more
+            assert live.client.get("/livez").is_success
+        assert len(begun) < many / 2
+        held.open()
+        taken = pool.submit(lambda: [greedy.reply() for _ in range(1 + many)])
+        sending.result()
+        assert None not in taken.result()
+
+
+@pytest.mark.parametrize("target", ["/livez", "/nothing", "/metrics"])
+def test_who_sends_no_more_is_answered(live: LiveServer, target: str) -> None:
+    """What waits for nothing, at least: uvicorn leaves with its client."""
+    for _ in range(5):
+        with wire.connect(live.client) as connection:
+            connection.send(wire.request("GET", target))
+            connection.connection.shutdown(socket.SHUT_WR)
+            assert connection.reply() is not None
 
 
 def chunked(body: bytes, piece: int) -> bytes:
