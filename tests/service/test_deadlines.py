@@ -98,7 +98,7 @@ def test_what_the_future_holds_is_raised() -> None:
     run(main())
 
 
-def test_who_leaves_cancels_the_future_and_is_forgotten() -> None:
+def test_who_leaves_cancels_the_future() -> None:
     async def main() -> None:
         deadlines, answer = Deadlines(), asyncio.get_running_loop().create_future()
         waiting = asyncio.create_task(deadlines.wait(answer, 3.0))
