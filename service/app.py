@@ -95,7 +95,7 @@ def create_app(settings: Settings, engine: EngineView) -> FastAPI:
         lifespan=_lifespan,
         responses=ANY_PROBLEM,
         redirect_slashes=False,  # the address would be made from the client's Host header
-        # Nothing here exports them, and to look for an exporter takes time from every request.
+        # Nothing here exports them, and to look for an exporter takes time.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     parts = app.state.parts = _make_parts(settings, engine)

@@ -1,7 +1,7 @@
 """Load that is refused before the application hears of it: the most frequent answer, the cheapest.
 
 Beyond its capacity a server refuses more than it answers, on the cores that compute the answers. A
-task and all layers of the application take a third more than a refusal takes here.
+task and the application take a quarter more than a refusal takes here.
 
 Request → uvicorn's parser → Protocol → refused, where there is no room for an image
                                       → else the application

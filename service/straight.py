@@ -1,8 +1,8 @@
 """The short way of an inference request: from the server to its endpoint.
 
 The endpoints read their requests by themselves. FastAPI documents them and, where there are API
-keys, asks for one; else all that its layers would do is to pass on: a tenth of the event loop's
-time for an image.
+keys, asks for one; else all that its layers would do is to pass on: a tenth and more of the event
+loop's time for an image.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
