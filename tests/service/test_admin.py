@@ -125,12 +125,13 @@ def test_a_reload_ends_with_the_server_and_the_public_port_serves_meanwhile(
 def test_the_admin_port_answers_until_the_last_request_is_answered(
     live: LiveServer, admin: httpx.Client
 ) -> None:
+    address = live.server.address  # which it has no more once it is closed
     with ThreadPoolExecutor(1) as pool, gate(live) as held:
         waiting = pool.submit(live.client.post, "/classify", content=IMAGE)
         held.wait_entered()
         live.engine.health.draining = True
         live.server.should_exit = True
-        eventually(lambda: is_closed(live.server.address))
+        eventually(lambda: is_closed(address))
         answer = admin.get("/readyz")
         assert (answer.status_code, answer.json()["reasons"]) == (503, {"server": "draining"})
         assert "\nmixer_ready 0.0\n" in admin.get("/metrics").text
