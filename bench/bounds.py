@@ -9,9 +9,12 @@ from typing import get_args
 
 import numpy as np
 
+from bench import ordinary
 from bench.in_process import InProcess, pixels_of
 from bench.job import Job
 from bench.networks import architecture, random_weights
+from bench.ordinary import OrdinaryProgram
+from bench.plain_loop import PlainLoop, Rate
 from bench.repetition import interleave, seconds_of
 from bench.rows import Row
 from model_store.preprocess import Preprocessing
@@ -22,6 +25,7 @@ from service.settings import Precision, Runtime, load_settings
 BATCHES = (1, 2, 4, 8, 16, 32)
 DEVICE_ROUNDS = 9
 IN_FLIGHT = 64
+ORDINARY = "ordinary parts, plain loop"
 PART = "bounds"
 
 
@@ -32,7 +36,9 @@ def measure(job: Job, *, variant: str = "S/32", batches: Sequence[int] = BATCHES
     with job.parts(job.publish(variant)) as parts:
         rows.append(_decode_row(job, parts.preprocessing, command))
         found = interleave(bounds(parts, job), job.effort.turns)
-    return rows + [_row(name, values, command) for name, values in found.items()]
+    return rows + [
+        _row(name, [rate.images_per_s for rate in rates], command) for name, rates in found.items()
+    ]
 
 
 def device_rows(job: Job, variant: str, batches: Sequence[int], command: str) -> list[Row]:
@@ -53,13 +59,28 @@ def device_rows(job: Job, variant: str, batches: Sequence[int], command: str) ->
     return rows
 
 
-def bounds(parts: InProcess, job: Job) -> dict[str, Callable[[], float]]:
-    """Return both ways to keep decoders and device busy at once, as measures of images/s."""
+def bounds(parts: InProcess, job: Job) -> dict[str, Callable[[], Rate]]:
+    """Return ways to keep decoders and device busy at once, as measures: two with our parts."""
     options = (job.files, IN_FLIGHT, job.effort.turn_s)
     return {
         "pipeline bound, the service's batcher": partial(parts.through_batcher, *options),
         "pipeline bound, plain loop": partial(parts.by_hand, *options),
+        ORDINARY: partial(_ordinary_loop(parts, job.precision).run, *options),
     }
+
+
+def _ordinary_loop(parts: InProcess, precision: Precision) -> PlainLoop:
+    """Return the loop around what `bench.ordinary` makes of the architecture, weights random."""
+    manifest = parts.model.manifest
+    config, preprocessing = manifest.architecture, manifest.preprocessing
+    arrays = random_weights(config)
+    program = OrdinaryProgram(config, preprocessing, arrays, precision=precision)
+    return PlainLoop(
+        decode=partial(ordinary.pixels_of, preprocessing=preprocessing),
+        compute=program,
+        batch=program.best_batch(),
+        threads=parts.decode_threads,
+    )
 
 
 def _programs(variant: str) -> dict[tuple[Runtime, Precision], Program]:

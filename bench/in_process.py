@@ -5,9 +5,8 @@ import itertools
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +15,7 @@ from typing import Self
 import numpy as np
 import uvloop
 
+from bench.plain_loop import PlainLoop, Rate
 from bench.repetition import seconds_of
 from bench.serving import Running
 from loadtest.result import steady_rate
@@ -70,7 +70,7 @@ class InProcess:
         app = create_app(settings, self._engine)
         self._server = Server(app, settings)
         self._pipeline: Pipeline = app.state.parts.pipeline
-        self._decode_threads = settings.decode_threads
+        self.decode_threads = settings.decode_threads
         started = Future[asyncio.AbstractEventLoop]()
         self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
         self._thread.start()
@@ -137,38 +137,29 @@ class InProcess:
         blank = np.zeros((batch, size, size, 3), np.uint8)
         return seconds_of(lambda: self.model.runner.program(blank))
 
-    def through_batcher(self, files: Sequence[bytes], in_flight: int, duration_s: float) -> float:
-        """Return images/s through the service's decoders and batcher, so many always under way."""
+    def through_batcher(self, files: Sequence[bytes], in_flight: int, duration_s: float) -> Rate:
+        """Put images through the service's decoders and batcher, so many always under way."""
+        began_cpu_s = time.process_time()
         answering = self._closed_loop(files, in_flight, duration_s)
-        return asyncio.run_coroutine_threadsafe(answering, self._loop).result()
+        done_s = asyncio.run_coroutine_threadsafe(answering, self._loop).result()
+        cpu_s = time.process_time() - began_cpu_s
+        return Rate(steady_rate(done_s, duration_s), cpu_s * 1e3 / len(done_s))
 
-    def by_hand(self, files: Sequence[bytes], in_flight: int, duration_s: float) -> float:
-        """Return images/s of a plain loop: threads decode ahead, full batches go to the device.
-
-        The batch is the one with the best measured throughput.
-        """
-        curve, program = self.model.runner.curve, self.model.runner.program
-        size = max(curve.latencies_s, key=lambda n: n / curve.latencies_s[n])
-        following = itertools.cycle(files)
-        with ThreadPoolExecutor(self._decode_threads) as decoders:
-            decode = partial(decoders.submit, partial(pixels_of, preprocessing=self.preprocessing))
-            ahead = deque(decode(next(following)) for _ in range(max(in_flight, 2 * size)))
-            for picture in ahead:  # so that it begins with what it will leave behind
-                picture.result()
-            done, began_s = 0, time.perf_counter()
-            while time.perf_counter() - began_s < duration_s:
-                batch = [ahead.popleft().result() for _ in range(size)]
-                ahead.extend(decode(next(following)) for _ in range(size))
-                program(np.stack(batch))
-                done += size
-            rate = done / (time.perf_counter() - began_s)
-            for left in ahead:
-                left.cancel()
-        return rate
+    def by_hand(self, files: Sequence[bytes], in_flight: int, duration_s: float) -> Rate:
+        """Put images through a plain loop: full batches of the best measured throughput."""
+        curve = self.model.runner.curve
+        loop = PlainLoop(
+            decode=partial(pixels_of, preprocessing=self.preprocessing),
+            compute=self.model.runner.program,
+            batch=max(curve.latencies_s, key=lambda n: n / curve.latencies_s[n]),
+            threads=self.decode_threads,
+        )
+        return loop.run(files, in_flight, duration_s)
 
     async def _closed_loop(
         self, files: Sequence[bytes], in_flight: int, duration_s: float
-    ) -> float:
+    ) -> list[float]:
+        """Return when each answer came, in seconds since the start."""
         loop, following, done_s = asyncio.get_running_loop(), itertools.cycle(files), list[float]()
         began_s = loop.time()
 
@@ -181,4 +172,4 @@ class InProcess:
                 done_s.append(loop.time() - began_s)
 
         await asyncio.gather(*(ask() for _ in range(in_flight)))
-        return steady_rate(done_s, duration_s)
+        return done_s

@@ -6,17 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
 
-import numpy as np
-
 from bench.in_process import InProcess
 from bench.load import Generator
 from bench.networks import publish
-from bench.pictures import draw_photo, encode
+from bench.pictures import photo_files
 from bench.serving import Running, mixer_serve
 from service.settings import Precision
-
-PICTURES, PICTURE_SIZE = 16, (500, 375)
-QUALITY = 98  # then a drawn picture has about as many bytes as a real photo of this size
 
 
 @dataclass(frozen=True)
@@ -84,10 +79,8 @@ class Job:
             return self.images
         folder = self.work / "pictures"
         folder.mkdir(exist_ok=True)
-        rng = np.random.default_rng(0)
-        for number in range(PICTURES):
-            photo = draw_photo(rng, PICTURE_SIZE)
-            (folder / f"{number:02d}.jpg").write_bytes(encode(photo, "JPEG", quality=QUALITY))
+        for number, photo in enumerate(photo_files()):
+            (folder / f"{number:02d}.jpg").write_bytes(photo)
         return folder
 
     @cached_property

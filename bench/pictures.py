@@ -5,6 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
+PHOTOS, PHOTO_SIZE = 16, (500, 375)
+PHOTO_QUALITY = 98  # then a drawn picture has about as many bytes as a real photo of this size
+
 
 def draw_photo(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
     """Return an RGB picture of `size` (width, height) whose spectrum falls as a photograph's does.
@@ -30,3 +33,10 @@ def encode(image: Image.Image, format_: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, format_, **options)
     return file.getvalue()
+
+
+def photo_files() -> list[bytes]:
+    """Return the JPEG files, all different, that are sent where no photos are given."""
+    rng = np.random.default_rng(0)
+    photos = (draw_photo(rng, PHOTO_SIZE) for _ in range(PHOTOS))
+    return [encode(photo, "JPEG", quality=PHOTO_QUALITY) for photo in photos]

@@ -1,14 +1,14 @@
 """The service under clients that each wait for their answer, against the bound of the same run."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from bench.bounds import bounds
-from bench.in_process import InProcess
+from bench.bounds import ORDINARY, bounds
 from bench.job import Job
 from bench.load import Result
+from bench.plain_loop import Rate
 from bench.processes import cpu_s
 from bench.repetition import interleave
 from bench.rows import Row
@@ -38,6 +38,7 @@ class Run(NamedTuple):
 
 
 Key = tuple[str, int]  # who was measured, and the connections
+Rates = Mapping[str, Sequence[Rate]]  # of the rounds, by the name of a way past HTTP
 
 
 def measure(
@@ -53,46 +54,37 @@ def measure(
     """
     model = job.publish(variant)
     with job.parts(model) as parts:
+        limits = bounds(parts, job)
         job.generator.closed(parts.running.url, COMPARED, job.effort.seconds / 2)  # warm
-        found_bounds, found = _interleaved(job, parts, connections, rounds or job.effort.turns)
+        run = partial(closed_run, job, parts.running, duration_s=job.effort.turn_s)
+        rates, found = interleaved(limits, run, connections, rounds or job.effort.turns)
     given = f" --rounds {rounds}" if rounds else ""
     command = f"python -m bench service --variants {variant}{given} --connections"
-    best = max(found_bounds, key=lambda name: statistics.median(found_bounds[name]))
-    rows = [
-        Row(
-            PART,
-            name,
-            "images/s",
-            tuple(values),
-            f"{command} {COMPARED}",
-            note="the bound" if name == best else "",
-        )
-        for name, values in found_bounds.items()
-    ]
+    rows = rate_rows(rates, f"{command} {COMPARED}")
     for clients, runs in found.items():
-        own_command = f"{command} {clients}"
-        rows += run_rows(PART, ("mixer", clients), runs, own_command)
-        rows.append(_share_row(clients, runs, found_bounds[best], own_command))
+        rows += run_rows(PART, ("mixer", clients), runs, f"{command} {clients}")
+        rows += ratio_rows(clients, runs, rates, f"{command} {clients}")
     return rows
 
 
-def _interleaved(
-    job: Job, parts: InProcess, connections: Sequence[int], rounds: int
-) -> tuple[dict[str, list[float]], dict[int, list[Run]]]:
-    """Return the bounds' images/s and the runs, all of one round after another.
+def interleaved(
+    limits: Mapping[str, Callable[[], Rate]],
+    run: Callable[[int], Run],
+    connections: Sequence[int],
+    rounds: int,
+) -> tuple[dict[str, list[Rate]], dict[int, list[Run]]]:
+    """Return the rates past HTTP and the runs, all of one round after another.
 
-    In one process and in short turns, the bounds beside the run that matters most: a shared machine
+    In one process and in short turns, the limits beside the run that matters most: a shared machine
     may change its speed every ten seconds.
     """
-    limits = bounds(parts, job)
-    run = partial(closed_run, job, parts.running, duration_s=job.effort.turn_s)
     runs = {str(clients): partial(run, clients) for clients in connections}
     compared = {name: call for name, call in runs.items() if name == str(COMPARED)}
     others = {name: call for name, call in runs.items() if name not in compared}
-    measures: dict[str, Callable[[], float | Run]] = {**others, **limits, **compared}
+    measures: dict[str, Callable[[], Rate | Run]] = {**others, **limits, **compared}
     found = interleave(measures, rounds)
     return (
-        {name: [rate for rate in found[name] if isinstance(rate, float)] for name in limits},
+        {name: [rate for rate in found[name] if isinstance(rate, Rate)] for name in limits},
         {int(name): [run for run in found[name] if isinstance(run, Run)] for name in runs},
     )
 
@@ -126,11 +118,53 @@ def run_rows(part: str, key: Key, runs: Sequence[Run], command: str) -> list[Row
     return [*rows, row("mean batch", "images", batches)]
 
 
-def _share_row(clients: int, runs: Sequence[Run], bound: Sequence[float], command: str) -> Row:
-    """Compare each run, less ramp and drain, with the bound of the same round, which has none."""
-    pairs = zip(runs, bound, strict=True)
-    shares = tuple(run.result["steady_per_s"] / images_per_s for run, images_per_s in pairs)
-    return Row(PART, "mixer, share of the bound", "ratio", shares, command, clients, "connections")
+def rate_rows(rates: Rates, command: str) -> list[Row]:
+    """Return a row for each way past HTTP; the bound is the fastest of our own parts."""
+    best = _bound(rates)
+    return [
+        Row(
+            PART,
+            name,
+            "images/s",
+            tuple(rate.images_per_s for rate in each),
+            command,
+            note="the bound" if name == best else "",
+        )
+        for name, each in rates.items()
+    ]
+
+
+def ratio_rows(clients: int, runs: Sequence[Run], rates: Rates, command: str) -> list[Row]:
+    """Compare each run with the bound, and with an ordinary server's parts, of the same round.
+
+    Of the rates ramp and drain are left out, which a bound has not.
+    """
+
+    def row(series: str, ratios: Iterable[float]) -> Row:
+        whole = f"mixer, {series}"
+        return Row(PART, whole, "ratio", tuple(ratios), command, clients, "connections")
+
+    steady_per_s = [run.result["steady_per_s"] for run in runs]
+    cpu_ms = [run.numbers["server CPU"][0] for run in runs]
+    bound, ordinary = rates[_bound(rates)], rates[ORDINARY]
+    return [
+        row("share of the bound", _over(steady_per_s, [rate.images_per_s for rate in bound])),
+        row("CPU over the bound's", _over(cpu_ms, [rate.cpu_ms for rate in bound])),
+        row("CPU over ordinary parts'", _over(cpu_ms, [rate.cpu_ms for rate in ordinary])),
+    ]
+
+
+def _over(values: Sequence[float], others: Sequence[float]) -> Iterable[float]:
+    return (value / other for value, other in zip(values, others, strict=True))
+
+
+def _bound(rates: Rates) -> str:
+    """Return the name of the faster way past HTTP with our own parts."""
+
+    def median(name: str) -> float:
+        return statistics.median(rate.images_per_s for rate in rates[name])
+
+    return max((name for name in rates if name != ORDINARY), key=median)
 
 
 def _failures(runs: Sequence[Run]) -> str:

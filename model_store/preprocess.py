@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 if TYPE_CHECKING:  # who only reads a Preprocessing need not load jax
     import jax
 
-_FILTERS = {
+FILTERS = {
     "area": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -82,7 +82,7 @@ def to_input(
     margins = (width - crop, height - crop)
     left, top = (m // 2 if rng is None else int(rng.integers(m + 1)) for m in margins)
     scale_x, scale_y = (right - x) / width, (bottom - y) / height
-    resample = _FILTERS[preprocessing.filter]
+    resample = FILTERS[preprocessing.filter]
     if preprocessing.antialias:
         right, bottom = x + (left + crop) * scale_x, y + (top + crop) * scale_y
         taken = _inside((x + left * scale_x, y + top * scale_y, right, bottom), image.size)

@@ -15,17 +15,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
 
-import numpy as np
-
 from bench.peers.contest import Contestant, Entrant, Load, NotServing, Score, entered, table
+from bench.peers.options import Parts, Served
 from bench.peers.peer import PEERS, Command, Peer, raw
-from bench.pictures import draw_photo, encode
+from bench.pictures import photo_files
 from bench.repetition import undisturbed
 from model_store.contents import MANIFEST_FILE
 from service.runtimes.program import Precision
 
 OURS = "mixer serve"
-DRAWN = 16  # pictures of 500x375, where no folder of photos is given
+# Of the five best classes; in another program of the same network the next ones may change places.
+COMPARED: dict[Parts, int] = {"ours": 5, "ordinary": 1}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with TemporaryDirectory() as folder, ExitStack() as stack:
             contestants = _contestants(chosen, cache=Path(folder, "compiled"))
-            entrants = _enter(stack, contestants, load, Path(folder))
+            entrants = _enter(stack, contestants, load, Path(folder), COMPARED[chosen.parts])
             scores = _play_rounds(entrants, chosen.rounds)
     except NotServing as error:
         _tell(f"{OURS}: {error}")
@@ -46,9 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _enter(
-    stack: ExitStack, contestants: Sequence[Contestant], load: Load, folder: Path
+    stack: ExitStack, contestants: Sequence[Contestant], load: Load, folder: Path, compared: int
 ) -> list[Entrant]:
     """Start all servers until the end of the stack; return those that serve, ours first.
+
+    All must name the same best classes, so many as are `compared`.
 
     Raises:
         NotServing: ours does not.
@@ -58,7 +60,7 @@ def _enter(
         log = folder / f"{number}.log"
         try:
             entrant = stack.enter_context(entered(contestant, load, log))
-            _require_agreement(entrant, entrants)
+            require_agreement(entrant.classes, [e.classes for e in entrants], compared)
         except NotServing as error:
             _tell_failure(contestant.name, log, error)
             continue
@@ -66,9 +68,16 @@ def _enter(
     return entrants
 
 
-def _require_agreement(entrant: Entrant, others: Sequence[Entrant]) -> None:
-    if others and entrant.classes != others[0].classes:
-        raise NotServing(f"names the classes {entrant.classes}, others {others[0].classes}")
+def require_agreement(
+    classes: Sequence[int], others: Sequence[Sequence[int]], compared: int
+) -> None:
+    """Refuse who names other best classes than the first of the others.
+
+    Raises:
+        NotServing: so many as are `compared` are not the same.
+    """
+    if others and classes[:compared] != others[0][:compared]:
+        raise NotServing(f"names the classes {classes}, others {others[0]}")
 
 
 def _play_rounds(entrants: Sequence[Entrant], rounds: int) -> dict[str, list[Score]]:
@@ -105,29 +114,29 @@ def _tell_failure(name: str, log: Path, error: NotServing) -> None:
 
 
 def _contestants(chosen: argparse.Namespace, cache: Path) -> list[Contestant]:
-    version_dir, precision, only = chosen.version_dir, chosen.precision, chosen.only
-    serve_ours = partial(_our_command, version_dir=version_dir, precision=precision, cache=cache)
+    served = Served(chosen.version_dir, chosen.precision, chosen.parts)
+    serve_ours = partial(_our_command, served=served, cache=cache)
     found = [Contestant(OURS, serve_ours, "/classify", raw)]
     for peer in PEERS:
-        if only and peer.package not in only:
+        if chosen.only and peer.package not in chosen.only:
             continue
         if not peer.available():
             _tell(f"{peer.name}: not installed here")
             continue
         _tell(f"{peer.name}: {_version(peer)}")
-        command = partial(peer.command, version_dir=version_dir, precision=precision)
+        command = partial(peer.command, served=served)
         found.append(Contestant(peer.name, command, peer.path, peer.encode))
     return found
 
 
-def _our_command(port: int, *, version_dir: Path, precision: Precision, cache: Path) -> Command:
-    model, number = version_dir.parts[-2:]
+def _our_command(port: int, *, served: Served, cache: Path) -> Command:
+    model, number = served.version_dir.parts[-2:]
     options = {
         "port": port,
-        "store": version_dir.parent.parent,
+        "store": served.version_dir.parent.parent,
         "models": f"{model}@{number}",
         "runtime": "openvino",
-        "precision": precision,
+        "precision": served.precision,
         "compile-cache-dir": cache,  # else a plan that an earlier version of ours left would serve
     }
     given = [f"--{name}={value}" for name, value in options.items()]
@@ -140,8 +149,7 @@ def _files(folder: Path | None) -> list[bytes]:
         if not files:
             raise SystemExit(f"There is no .jpg or .jpeg file below {folder}.")
         return files
-    rng = np.random.default_rng(0)
-    return [encode(draw_photo(rng, (500, 375)), "JPEG", quality=90) for _ in range(DRAWN)]
+    return photo_files()
 
 
 def _version(peer: Peer) -> str:
@@ -173,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--version-dir", type=_version_dir, required=True, help="STORE/MODEL/VERSION")
     add("--precision", choices=get_args(Precision), default="float32")
+    add("--parts", choices=get_args(Parts), default="ours", help="of the peers (default ours)")
     add("--connections", type=int, default=64, help="each waits for its answer (default 64)")
     add("--seconds", type=float, default=2.0, help="of load in each turn (default 2)")
     add("--rounds", type=int, default=15, help="turns of each server (default 15)")

@@ -21,7 +21,7 @@ from bench.peers.model import (
     answers,
     decoding_threads,
 )
-from bench.peers.options import HOST, read_options
+from bench.peers.options import HOST, Parts, Served, read_options
 from service.runtimes.program import Precision
 
 
@@ -30,9 +30,11 @@ class Arguments(BaseModel):
 
     version_dir: Path = Path()
     precision: Precision = "float32"
+    parts: Parts = "ours"
 
 
 arguments = bentoml.use_arguments(Arguments)
+served = Served(arguments.version_dir, arguments.precision, arguments.parts)
 
 
 @bentoml.service
@@ -40,7 +42,7 @@ class Network:
     """Computes batches."""
 
     def __init__(self) -> None:
-        self._engine = Engine(arguments.version_dir, arguments.precision)
+        self._engine = Engine(served)
         self._engine.warm_up()
 
     @bentoml.api(batchable=True, max_batch_size=MAX_BATCH_IMAGES)
@@ -56,7 +58,7 @@ class Api:
     network = bentoml.depends(Network)
 
     def __init__(self) -> None:
-        self._decoder = Decoder(arguments.version_dir)
+        self._decoder = Decoder(served)
         self._threads = decoding_threads()
 
     @bentoml.api(route="/classify")
@@ -74,6 +76,10 @@ if __name__ == "__main__":
         "bench.peers.bentoml:Api",
         host=HOST,
         port=options.port,
-        args={"version_dir": str(options.version_dir), "precision": options.precision},
+        args={
+            "version_dir": str(options.served.version_dir),
+            "precision": options.served.precision,
+            "parts": options.served.parts,
+        },
         blocking=True,
     )

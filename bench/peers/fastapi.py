@@ -11,12 +11,12 @@ import uvicorn
 from fastapi import Body, FastAPI
 
 from bench.peers.model import Answer, Decoder, Engine, answers
-from bench.peers.options import HOST, Options, read_options
+from bench.peers.options import HOST, Served, read_options
 
 
-def create_app(options: Options) -> FastAPI:
+def create_app(served: Served) -> FastAPI:
     """Return the application, its model loaded and warm."""
-    decoder, engine = Decoder(options.version_dir), Engine(options.version_dir, options.precision)
+    decoder, engine = Decoder(served), Engine(served)
     engine.warm_up(1)
     lock = Lock()
     app = FastAPI()
@@ -33,4 +33,4 @@ def create_app(options: Options) -> FastAPI:
 
 if __name__ == "__main__":
     options = read_options()
-    uvicorn.run(create_app(options), host=HOST, port=options.port)
+    uvicorn.run(create_app(options.served), host=HOST, port=options.port)

@@ -19,24 +19,24 @@ from bench.peers.model import (
     answers,
     decoding_threads,
 )
-from bench.peers.options import HOST, Options, read_options
+from bench.peers.options import HOST, Served, read_options
 
 
 class Classifier(litserve.LitAPI):
     """The steps of a batch, in the worker's process."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, served: Served) -> None:
         super().__init__(
             max_batch_size=MAX_BATCH_IMAGES,
             batch_timeout=MAX_WAIT_MS / 1e3,
             api_path="/classify",
         )
-        self._options = options
+        self._served = served
 
     def setup(self, device: str) -> None:  # noqa: ARG002  (LitServe's signature)
         """Load the model in the worker."""
-        self._decoder = Decoder(self._options.version_dir)
-        self._engine = Engine(self._options.version_dir, self._options.precision)
+        self._decoder = Decoder(self._served)
+        self._engine = Engine(self._served)
         self._engine.warm_up()
         self._threads = decoding_threads()
 
@@ -65,5 +65,5 @@ class Classifier(litserve.LitAPI):
 
 if __name__ == "__main__":
     options = read_options()
-    server = litserve.LitServer(Classifier(options), accelerator="cpu", fast_queue=True)
+    server = litserve.LitServer(Classifier(options.served), accelerator="cpu", fast_queue=True)
     server.run(host=HOST, port=options.port, generate_client_file=False)

@@ -1,8 +1,9 @@
-"""What every peer serves: one decode with Pillow, our OpenVINO program, and the best five classes.
+"""What every peer serves: one decode with Pillow, an OpenVINO program, and the best five classes.
 
 Nothing here knows a server, so that peers differ in nothing else.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bench import ordinary
+from bench.ordinary import OrdinaryProgram
+from bench.peers.options import Served
 from model_store.contents import MANIFEST_FILE
 from model_store.manifest import PARAMETERS_FILE, Manifest, parse_manifest
 from model_store.parameters import read_parameters
 from model_store.preprocess import to_input
 from service.runtimes.openvino import OpenVinoProgram
-from service.runtimes.program import Precision
 
 MAX_BATCH_IMAGES = 32
 # How long the first of a batch waits for others, where a peer has such a setting: a few times what
@@ -31,8 +34,9 @@ Answer = dict[str, Any]
 class Decoder:
     """Makes a JPEG file a network input, as the version's manifest says."""
 
-    def __init__(self, version_dir: Path) -> None:
-        self._preprocessing = _manifest(version_dir).preprocessing
+    def __init__(self, served: Served) -> None:
+        self._preprocessing = _manifest(served.version_dir).preprocessing
+        self._resized = to_input if served.parts == "ours" else ordinary.resized
 
     def __call__(self, file: bytes) -> np.ndarray:
         """Return the pixels uint8 [H, W, 3] of a JPEG file."""
@@ -41,29 +45,38 @@ class Decoder:
 
     def resized(self, image: Image.Image) -> np.ndarray:
         """Return the pixels uint8 [H, W, 3] of an opened picture."""
-        return to_input(image.convert("RGB"), self._preprocessing)
+        return self._resized(image.convert("RGB"), self._preprocessing)
 
 
 class Engine:
-    """Our OpenVINO program for one version, warm at every batch size; one caller at a time."""
+    """One version as an OpenVINO program, warm at every batch size; one caller at a time.
 
-    def __init__(self, version_dir: Path, precision: Precision) -> None:
-        manifest = _manifest(version_dir)
-        self._program = OpenVinoProgram(
+    The program is the service's own, or the flax network's conversion.
+    """
+
+    def __init__(self, served: Served) -> None:
+        manifest = _manifest(served.version_dir)
+        network = (
             manifest.architecture,
             manifest.preprocessing,
-            read_parameters(version_dir / PARAMETERS_FILE),
-            precision=precision,
+            read_parameters(served.version_dir / PARAMETERS_FILE),
         )
+        self._program: Callable[[np.ndarray], np.ndarray]
+        if served.parts == "ours":
+            program = OpenVinoProgram(*network, precision=served.precision)
+            self._program = lambda images_BxHxWx3: program(images_BxHxWx3)[0]
+        else:
+            self._program = OrdinaryProgram(*network, precision=served.precision)
+        self._image_size = manifest.architecture.image_size
 
     def warm_up(self, max_batch_images: int = MAX_BATCH_IMAGES) -> None:
         """Run every batch size once: kernels are chosen when a size is first seen."""
-        for size in range(1, max_batch_images + 1):
-            self._program.compile(size)
+        for batch in range(1, max_batch_images + 1):
+            self.logits(np.zeros((batch, self._image_size, self._image_size, 3), np.uint8))
 
     def logits(self, images_BxHxWx3: np.ndarray) -> np.ndarray:
         """Return logits float32 [B, N] of pixels uint8 [B, H, W, 3]."""
-        return self._program(np.ascontiguousarray(images_BxHxWx3))[0]
+        return self._program(np.ascontiguousarray(images_BxHxWx3))
 
 
 def top_classes(logits_BxN: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

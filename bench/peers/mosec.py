@@ -18,7 +18,7 @@ class Decode(mosec.Worker):
     """The first stage: a file becomes pixels, which are pickled for the second."""
 
     def __init__(self) -> None:
-        self._decoder = Decoder(read_options().version_dir)
+        self._decoder = Decoder(read_options().served)
 
     def deserialize(self, data: bytes) -> bytes:
         """Take the body as it is."""
@@ -33,8 +33,7 @@ class Classify(mosec.Worker):
     """The second stage: a batch of pixels becomes answers, which mosec writes as JSON."""
 
     def __init__(self) -> None:
-        options = read_options()
-        self._engine = Engine(options.version_dir, options.precision)
+        self._engine = Engine(read_options().served)
         self._engine.warm_up()
 
     def forward(self, data: list[np.ndarray]) -> list[Answer]:

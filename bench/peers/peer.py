@@ -5,10 +5,9 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
+from bench.peers.options import Served
 from loadtest.target import Target
-from service.runtimes.program import Precision
 
 Encoded = tuple[Mapping[str, str], bytes]  # headers and body
 Command = list[str]
@@ -16,7 +15,7 @@ Command = list[str]
 
 @dataclass(frozen=True)
 class Peer:
-    """A server of others around our engine, in a module of its own.
+    """A server of others around one network, in a module of its own.
 
     `package` is what it needs; `path` takes POST; `encode` makes headers and body of a JPEG file.
     """
@@ -31,10 +30,9 @@ class Peer:
         """Say whether this Python has the package."""
         return find_spec(self.package) is not None
 
-    def command(self, port: int, version_dir: Path, precision: Precision) -> Command:
+    def command(self, port: int, served: Served) -> Command:
         """Return the command line that serves a version on a port of this machine."""
-        options = [f"--port={port}", f"--version-dir={version_dir}", f"--precision={precision}"]
-        return [sys.executable, "-m", self.module, *options]
+        return [sys.executable, "-m", self.module, f"--port={port}", *served.flags()]
 
     def request(self, target: Target, file: bytes) -> bytes:
         """Return the whole HTTP request that classifies a JPEG file."""

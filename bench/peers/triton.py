@@ -28,7 +28,7 @@ from bench.peers.options import HOST, Options, read_options
 
 def serve(options: Options) -> None:
     """Load the model, then serve until the process is told to end."""
-    decoder, engine = Decoder(options.version_dir), Engine(options.version_dir, options.precision)
+    decoder, engine = Decoder(options.served), Engine(options.served)
     engine.warm_up()
     threads = decoding_threads()
 

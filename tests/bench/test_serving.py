@@ -61,8 +61,12 @@ def test_a_model_that_cannot_be_served_in_this_process_is_named(tmp_path: Path) 
 def test_both_pipelines_in_this_process_answer(tmp_path: Path, cache: Path) -> None:
     job = Job(QUICK, tmp_path)
     with InProcess(store=job.store, model=MODEL, cache=cache) as parts:
-        assert parts.through_batcher(job.files, in_flight=5, duration_s=0.1) > 0
-        assert parts.by_hand(job.files, in_flight=5, duration_s=0.1) > 0
+        for rate in (
+            parts.through_batcher(job.files, in_flight=5, duration_s=0.1),
+            parts.by_hand(job.files, in_flight=5, duration_s=0.1),
+        ):
+            assert rate.images_per_s > 0
+            assert rate.cpu_ms > 0
         result = job.generator.closed(parts.running.url, 3, 0.3)
         assert result["answered"] == result["requests"] >= 3
         assert parts.decode_s(job.files[0]) > 0

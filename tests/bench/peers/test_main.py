@@ -1,11 +1,11 @@
-"""The rounds of the contest: who plays when, and who leaves it."""
+"""The contest: who enters, who plays when, and who leaves it."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.peers.__main__ import OURS, _play_rounds
+from bench.peers.__main__ import OURS, _play_rounds, require_agreement
 from bench.peers.contest import NotServing, Score
 
 TURNS = [100.0, 200.0, 300.0]  # what each turn of a stub has in images a second
@@ -61,3 +61,11 @@ def test_without_ours_there_is_no_contest(log: Path) -> None:
     entrants: list[Any] = [Stub(OURS, log, fails_in=2), Stub("a", log)]
     with pytest.raises(NotServing, match="no answer under load"):
         _play_rounds(entrants, 3)
+
+
+def test_who_names_other_classes_does_not_enter() -> None:
+    ours = [7, 3, 5, 2, 9]
+    require_agreement(ours, [], compared=5)
+    require_agreement([7, 5, 3, 2, 9], [ours], compared=1)
+    with pytest.raises(NotServing, match=r"\[7, 5, 3, 2, 9\], others \[7, 3, 5, 2, 9\]"):
+        require_agreement([7, 5, 3, 2, 9], [ours], compared=5)

@@ -1,11 +1,13 @@
 import io
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
 
 from bench.peers.model import TOP_K, Decoder, Engine, answers, top_classes
+from bench.peers.options import Parts, Served
 from model_store.store import ModelStore
 from tests.models import TINY, random_checkpoint
 
@@ -32,8 +34,11 @@ def test_fewer_classes_than_five_are_all_named() -> None:
     assert sum(prediction["score"] for prediction in answer["predictions"]) == pytest.approx(1)
 
 
-def test_a_file_becomes_the_networks_input_whatever_its_mode(version_dir: Path) -> None:
-    decode, size = Decoder(version_dir), TINY.image_size
+@pytest.mark.parametrize("parts", get_args(Parts))
+def test_a_file_becomes_the_networks_input_whatever_its_mode(
+    parts: Parts, version_dir: Path
+) -> None:
+    decode, size = Decoder(Served(version_dir, "float32", parts)), TINY.image_size
     for mode, colour in (("L", 90), ("RGB", (90, 90, 90))):
         file = io.BytesIO()
         Image.new(mode, (40, 30), colour).save(file, "JPEG")
@@ -45,11 +50,11 @@ def test_a_file_becomes_the_networks_input_whatever_its_mode(version_dir: Path) 
 
 def test_what_is_no_jpeg_is_refused(version_dir: Path) -> None:
     with pytest.raises(UnidentifiedImageError):
-        Decoder(version_dir)(b"no picture")
+        Decoder(Served(version_dir, "float32", "ours"))(b"no picture")
 
 
 def test_the_engine_gives_each_image_of_a_batch_what_it_gives_it_alone(version_dir: Path) -> None:
-    engine = Engine(version_dir, "float32")
+    engine = Engine(Served(version_dir, "float32", "ours"))
     engine.warm_up(2)
     size = TINY.image_size
     images_BxHxWx3 = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
@@ -57,3 +62,11 @@ def test_the_engine_gives_each_image_of_a_batch_what_it_gives_it_alone(version_d
     alone_BxN = np.concatenate([engine.logits(image[None]) for image in images_BxHxWx3])
     assert together_BxN.shape == (3, TINY.num_classes)
     np.testing.assert_allclose(together_BxN, alone_BxN, rtol=1e-4, atol=1e-4)
+
+
+def test_both_engines_give_the_same_logits(version_dir: Path) -> None:
+    ours, ordinary = (Engine(Served(version_dir, "float32", parts)) for parts in get_args(Parts))
+    size = TINY.image_size
+    images_BxHxWx3 = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
+    logits_BxN = ours.logits(images_BxHxWx3)
+    np.testing.assert_allclose(ordinary.logits(images_BxHxWx3), logits_BxN, rtol=1e-4, atol=1e-4)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers.options import read_options
+from bench.peers.options import Options, Served, read_options
 from bench.peers.peer import PEERS, Peer, class_ids, raw
 from loadtest.target import Target
 
@@ -23,11 +23,10 @@ def test_every_peer_is_a_module_and_no_two_are_alike() -> None:
 
 def test_a_peer_reads_the_command_line_that_starts_it() -> None:
     for peer in PEERS:
-        command = peer.command(8123, Path("store/s32/7"), "bfloat16")
+        served = Served(Path("store/s32/7"), "bfloat16", "ordinary")
+        command = peer.command(8123, served)
         assert command[1:3] == ["-m", peer.module]
-        options = read_options(command[3:])
-        assert (options.port, options.version_dir) == (8123, Path("store/s32/7"))
-        assert options.precision == "bfloat16"
+        assert read_options(command[3:]) == Options(8123, served)
 
 
 def test_a_peer_whose_package_is_absent_is_not_available() -> None:
