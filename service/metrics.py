@@ -93,18 +93,22 @@ class Metrics:
                 registry=registry,
             )
         )
-        self.batch_images = Histogram(
-            "mixer_batch_images",
-            "Real images in a batch, without padding.",
-            MODEL,
-            buckets=BATCH_BUCKETS,
-            registry=registry,
+        self.batch_images = Remembering(
+            Histogram(
+                "mixer_batch_images",
+                "Real images in a batch, without padding.",
+                MODEL,
+                buckets=BATCH_BUCKETS,
+                registry=registry,
+            )
         )
-        self.batch_padding_images = Counter(
-            "mixer_batch_padding_images",
-            "Padding computed to fill batches up to their bucket.",
-            MODEL,
-            registry=registry,
+        self.batch_padding_images = Remembering(
+            Counter(
+                "mixer_batch_padding_images",
+                "Padding computed to fill batches up to their bucket.",
+                MODEL,
+                registry=registry,
+            )
         )
         self.queue_images = Gauge(
             "mixer_queue_images", "Images waiting for the device.", MODEL, registry=registry
