@@ -13,7 +13,7 @@ from bench import ordinary
 from bench.in_process import InProcess, pixels_of
 from bench.job import Job
 from bench.networks import architecture, random_weights
-from bench.ordinary import OrdinaryProgram
+from bench.ordinary_program import OrdinaryProgram
 from bench.plain_loop import PlainLoop, Rate
 from bench.repetition import interleave, seconds_of
 from bench.rows import Row

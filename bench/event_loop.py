@@ -21,14 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.pictures import draw_photo, encode
+from bench.pictures import write_photos
 from service.app import create_app
 from service.engine import Engine
 from service.server import Server, settle_heap
 from service.settings import load_settings
 
 LONG_S = 1e-3
-PHOTOS = 16
 
 
 @dataclass
@@ -123,11 +122,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
-        photos.mkdir()
-        rng = np.random.default_rng(0)
-        for i in range(PHOTOS):
-            photo = encode(draw_photo(rng, (500, 375)), "JPEG", quality=88)
-            (photos / f"{i}.jpg").write_bytes(photo)
+        write_photos(photos)
         print(json.dumps(asyncio.run(_serve_and_measure(arguments, photos)), indent=1))
     return 0
 

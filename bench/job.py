@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 from bench.in_process import InProcess
 from bench.load import Generator
 from bench.networks import publish
-from bench.pictures import photo_files
+from bench.pictures import write_photos
 from bench.serving import Running, mixer_serve
 from service.settings import Precision
 
@@ -78,9 +78,7 @@ class Job:
         if self.images is not None:
             return self.images
         folder = self.work / "pictures"
-        folder.mkdir(exist_ok=True)
-        for number, photo in enumerate(photo_files()):
-            (folder / f"{number:02d}.jpg").write_bytes(photo)
+        write_photos(folder)
         return folder
 
     @cached_property

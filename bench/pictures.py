@@ -1,6 +1,7 @@
 """Photo-like pictures, drawn from a seed: smooth fields, texture and noise."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -40,3 +41,10 @@ def photo_files() -> list[bytes]:
     rng = np.random.default_rng(0)
     photos = (draw_photo(rng, PHOTO_SIZE) for _ in range(PHOTOS))
     return [encode(photo, "JPEG", quality=PHOTO_QUALITY) for photo in photos]
+
+
+def write_photos(folder: Path) -> None:
+    """Write `photo_files` into a folder, which is made."""
+    folder.mkdir(exist_ok=True)
+    for number, photo in enumerate(photo_files()):
+        (folder / f"{number:02d}.jpg").write_bytes(photo)

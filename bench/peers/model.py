@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 from bench import ordinary
-from bench.ordinary import OrdinaryProgram
 from bench.peers.options import Served
 from model_store.contents import MANIFEST_FILE
 from model_store.manifest import PARAMETERS_FILE, Manifest, parse_manifest
@@ -66,6 +65,9 @@ class Engine:
             program = OpenVinoProgram(*network, precision=served.precision)
             self._program = lambda images_BxHxWx3: program(images_BxHxWx3)[0]
         else:
+            # Only here: it takes jax, which no other process of a peer needs.
+            from bench.ordinary_program import OrdinaryProgram  # noqa: PLC0415
+
             self._program = OrdinaryProgram(*network, precision=served.precision)
         self._image_size = manifest.architecture.image_size
 
