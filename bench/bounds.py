@@ -13,7 +13,6 @@ from bench import ordinary
 from bench.in_process import InProcess, pixels_of
 from bench.job import Job
 from bench.networks import architecture, random_weights
-from bench.ordinary_program import OrdinaryProgram
 from bench.plain_loop import PlainLoop, Rate
 from bench.repetition import interleave, seconds_of
 from bench.rows import Row
@@ -71,6 +70,9 @@ def bounds(parts: InProcess, job: Job) -> dict[str, Callable[[], Rate]]:
 
 def _ordinary_loop(parts: InProcess, precision: Precision) -> PlainLoop:
     """Return the loop around what `bench.ordinary` makes of the architecture, weights random."""
+    # Only here: a server of OpenVINO's has no jax either, beside which the other parts measure.
+    from bench.ordinary_program import OrdinaryProgram  # noqa: PLC0415
+
     manifest = parts.model.manifest
     config, preprocessing = manifest.architecture, manifest.preprocessing
     arrays = random_weights(config)

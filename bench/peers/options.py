@@ -10,7 +10,8 @@ from service.runtimes.program import Precision
 
 HOST = "127.0.0.1"
 
-# Whose decoding and network: the service's own, or what one writes without it (`bench.ordinary`).
+# Whose decoding and network: the service's own, or what one writes without it (`bench.ordinary`,
+# `bench.ordinary_program`).
 Parts = Literal["ours", "ordinary"]
 
 

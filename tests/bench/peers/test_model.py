@@ -69,4 +69,4 @@ def test_both_engines_give_the_same_logits(version_dir: Path) -> None:
     size = TINY.image_size
     images_BxHxWx3 = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), np.uint8)
     logits_BxN = ours.logits(images_BxHxWx3)
-    np.testing.assert_allclose(ordinary.logits(images_BxHxWx3), logits_BxN, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(ordinary.logits(images_BxHxWx3), logits_BxN, rtol=0, atol=1e-5)
