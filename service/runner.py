@@ -17,6 +17,7 @@ import numpy as np
 from service.batch import BatchOutput
 from service.curve import LatencyCurve
 from service.runtimes.program import Program
+from service.stopwatch import Stopwatch
 from service.workers import Workers
 
 T = TypeVar("T")
@@ -35,20 +36,18 @@ class Device:
     def __init__(self) -> None:
         self._thread, self._stacker = Workers(1, "device"), Workers(1, "stack")
         self.last_answer_s = -math.inf  # on the event loop's clock
-        self.busy_s = 0.0  # with all calls so far
+        self._busy = Stopwatch()
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds with all calls so far."""
+        return self._busy.seconds
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run `function` on the device thread, after all that was asked for before."""
-        result = await self._thread.run(partial(self._count, function))
+        result = await self._thread.run(partial(self._busy.time, function))
         self.last_answer_s = asyncio.get_running_loop().time()
         return result
-
-    def _count(self, function: Callable[[], T]) -> T:
-        began_s = time.perf_counter()
-        try:
-            return function()
-        finally:
-            self.busy_s += time.perf_counter() - began_s
 
     async def stack(self, function: Callable[[], T]) -> T:
         """Run `function` beside the device thread."""
@@ -77,12 +76,12 @@ class Runner:
         self._device = device
         self._shape = (image_size, image_size, 3)
         self._on_batch = on_batch
-        self._busy_s = 0.0  # of the device, with this runner's batches
+        self._busy = Stopwatch()  # of the device, with this runner's batches
 
     @property
     def elsewhere_s(self) -> float:
         """Seconds that the device has spent so far on what is not a batch of this runner."""
-        return self._device.busy_s - self._busy_s
+        return self._device.busy_s - self._busy.seconds
 
     async def run(self, items: Sequence[np.ndarray]) -> BatchOutput[Row]:
         """Run at most the largest batch of uint8 [H, W, 3] images as one batch."""
@@ -98,7 +97,9 @@ class Runner:
             images_BxHxWx3 = items[0][np.newaxis]
         else:
             images_BxHxWx3 = await self._device.stack(partial(self._pad, items, bucket))
-        rows, device_s = await self._device.call(partial(self._timed, images_BxHxWx3, len(items)))
+        # Rows and all, waits for Python's lock included: what is not in it counts as elsewhere.
+        compute = partial(self._busy.time, partial(self._timed, images_BxHxWx3, len(items)))
+        rows, device_s = await self._device.call(compute)
         return BatchOutput(rows=rows, device_s=device_s, bucket=bucket)
 
     async def canary(self) -> None:
@@ -116,7 +117,4 @@ class Runner:
         began_s = time.perf_counter()
         logits_BxN, embedding_BxC = self.program(images_BxHxWx3)
         seconds = time.perf_counter() - began_s
-        rows = [Row(logits_BxN[i], embedding_BxC[i]) for i in range(count)]
-        # The whole call, waits for Python's lock and all: what is not in it counts as elsewhere.
-        self._busy_s += time.perf_counter() - began_s
-        return rows, seconds
+        return [Row(logits_BxN[i], embedding_BxC[i]) for i in range(count)], seconds

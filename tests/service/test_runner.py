@@ -178,12 +178,14 @@ def test_the_device_remembers_its_last_answer() -> None:
 
 
 def test_a_runner_tells_what_the_device_does_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s = 0.0
+    now_s, runners = 0.0, list[Runner]()
+    during: list[tuple[float, float]] = []
 
     class Slow(RecordingProgram):
         def __call__(self, images_BxHxWx3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             nonlocal now_s
             now_s += len(images_BxHxWx3)
+            during.append((runners[0].elsewhere_s, runners[1].elsewhere_s))
             return super().__call__(images_BxHxWx3)
 
     def made(device: Device) -> Runner:
@@ -195,6 +197,7 @@ def test_a_runner_tells_what_the_device_does_elsewhere(monkeypatch: pytest.Monke
     async def main() -> None:
         device = Device()
         one, other = made(device), made(device)
+        runners.extend([one, other])
         await one.run([image(1), image(2)])
         await other.run([image(3)])
         await other.run([image(4), image(5)])
@@ -202,6 +205,8 @@ def test_a_runner_tells_what_the_device_does_elsewhere(monkeypatch: pytest.Monke
         await other.canary()
         assert (one.elsewhere_s, other.elsewhere_s) == (4.0, 3.0)
         device.close()
+        # While each call ran, too: who comes in its middle shall not be told of all of it later.
+        assert during == [(0.0, 2.0), (1.0, 2.0), (3.0, 2.0), (4.0, 3.0)]
 
     monkeypatch.setattr(time, "perf_counter", lambda: now_s)
     asyncio.run(main())
