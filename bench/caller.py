@@ -1,7 +1,9 @@
 """A lone caller: one request at a time on one connection."""
 
+import multiprocessing
 import socket
 import time
+from multiprocessing.connection import Connection
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -55,3 +57,44 @@ class Caller:
     def on_message_complete(self) -> None:
         """Hear of the answer's end from the parser."""
         self._answered = True
+
+
+class DistantCaller:
+    """A `Caller` in a process of its own, for servers in this one.
+
+    As a thread beside them it would wait for Python's lock with them, which no client does.
+    """
+
+    def __init__(self, url: str, picture: bytes) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._asking, answering = context.Pipe()
+        self._process = context.Process(target=_obey, args=(answering, url, picture), daemon=True)
+        self._process.start()
+        answering.close()  # the other process has it, and ends it as it ends
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._asking.close()
+        self._process.join()
+
+    def ask(self) -> Probe:
+        """Let it send the picture and wait for the whole answer.
+
+        Raises:
+            EOFError: its process has ended, for a reason that it has printed.
+        """
+        self._asking.send(True)
+        probe: Probe = self._asking.recv()
+        return probe
+
+
+def _obey(asked: Connection, url: str, picture: bytes) -> None:
+    with Caller(url, picture) as caller:
+        while True:
+            try:
+                asked.recv()
+            except EOFError:
+                return
+            asked.send(caller.ask())

@@ -5,7 +5,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -125,8 +125,13 @@ class InProcess:
         return self.model.manifest.preprocessing
 
     def decode_s(self, data: bytes) -> float:
-        """Return the wall seconds of decoding and resizing one picture, nothing beside it."""
-        return seconds_of(lambda: pixels_of(data, self.preprocessing))
+        """Return the wall seconds of decoding and resizing one picture, nothing beside it.
+
+        On a thread of the service's, as the batches are: what they take differs from thread to
+        thread of one process, by the memory that each has.
+        """
+        decoders = self._pipeline.decoders.workers
+        return self._seconds_on(decoders.run, lambda: pixels_of(data, self.preprocessing))
 
     def device_s(self, images: int) -> float:
         """Return the wall seconds of one batch of blank images, padded as the runner would."""
@@ -135,7 +140,16 @@ class InProcess:
             self.model.runner.curve.bucket(images),
         )
         blank = np.zeros((batch, size, size, 3), np.uint8)
-        return seconds_of(lambda: self.model.runner.program(blank))
+        device = self._engine.catalog.device
+        return self._seconds_on(device.call, lambda: self.model.runner.program(blank))
+
+    def _seconds_on(
+        self,
+        call: Callable[[Callable[[], float]], Coroutine[None, None, float]],
+        work: Callable[[], object],
+    ) -> float:
+        calling = call(partial(seconds_of, work))
+        return asyncio.run_coroutine_threadsafe(calling, self._loop).result()
 
     def through_batcher(self, files: Sequence[bytes], in_flight: int, duration_s: float) -> Rate:
         """Put images through the service's decoders and batcher, so many always under way."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import model_store
 import service
-from bench.caller import Caller
+from bench.caller import DistantCaller
 from bench.job import Job
 from bench.processes import held
 from bench.repetition import interleave, seconds_of
@@ -143,10 +143,13 @@ class _Starts:
 def _latency_rows(job: Job, model: str, row: MakeRow) -> list[Row]:
     """Compare a lone request with the decoding and the batch of one that it cannot avoid.
 
-    In one process: of two, one may be slower by more than what is looked for.
+    In one process, but for the client: of two, one may be slower by more than what is looked for.
     """
-    cache, picture = job.cache / model, job.files[0]
-    with job.parts(model, cache=cache) as parts, Caller(parts.running.url, picture) as caller:
+    picture = job.files[0]
+    with (
+        job.parts(model, cache=job.cache / model) as parts,
+        DistantCaller(parts.running.url, picture) as caller,
+    ):
         measures: dict[str, Callable[[], float]] = {
             "request": lambda: caller.ask().latency_s,
             "decode": lambda: parts.decode_s(picture),
