@@ -1,6 +1,12 @@
 """How a request hears that its caller has left."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect
+
+T = TypeVar("T")
 
 
 class Departure:
@@ -10,17 +16,31 @@ class Departure:
     """
 
     def __init__(self) -> None:
-        self._has_left = False
-        self._patience: asyncio.Timeout | None = None
-
-    def ends(self, patience: asyncio.Timeout | None) -> None:
-        """Let `patience` be over when the caller leaves, or now if he has; None forgets it."""
-        self._patience = patience
-        if self._has_left:
-            self.come()
+        self._came = asyncio.Event()
+        self._task: asyncio.Task[Any] | None = None
 
     def come(self) -> None:
         """Tell that the caller has left."""
-        self._has_left = True
-        if self._patience is not None:
-            self._patience.reschedule(asyncio.get_running_loop().time())
+        self._came.set()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def until(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what the work returns, unless the caller leaves or has left: that cancels it.
+
+        Raises:
+            ClientDisconnect: he has left.
+            BaseException: what the work raises.
+        """
+        if self._came.is_set():
+            work.close()
+            raise ClientDisconnect
+        task = self._task = asyncio.current_task()
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if task is None or not self._came.is_set() or task.uncancel():
+                raise
+            raise ClientDisconnect from None
+        finally:
+            self._task = None

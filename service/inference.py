@@ -2,11 +2,11 @@
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from service.base64_text import decode_base64url
 from service.departure import Departure
@@ -18,8 +18,6 @@ from service.parameters import read_timeout_ms
 from service.parts import Parts, parts_of
 from service.pipeline import Computed, Outcome
 from service.schemas import ModelQuery
-
-T = TypeVar("T")
 
 
 class Head(NamedTuple):
@@ -48,7 +46,8 @@ class Inference:
             ClientDisconnect: the caller left; its images were dropped.
         """
         work = self.parts.pipeline.run(self.model, self.intake.images, self.deadline)
-        outcomes = await _while_connected(self.request, work)
+        departure: Departure = self.request.scope["state"]["departure"]
+        outcomes = await departure.until(work)
         _record(self.request.state.trace, outcomes)
         return outcomes
 
@@ -137,22 +136,6 @@ def _digest(names: Sequence[str], contents: Sequence[bytes]) -> str:
     for content in contents:
         digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
-
-
-async def _while_connected(request: Request, work: Coroutine[None, None, T]) -> T:
-    """Await `work`, or cancel it as soon as the caller disconnects."""
-    departure: Departure = request.scope["state"]["departure"]
-    try:
-        async with asyncio.timeout(None) as patience:
-            departure.ends(patience)
-            try:
-                return await work
-            finally:
-                departure.ends(None)
-    except TimeoutError:
-        if not patience.expired():
-            raise
-        raise ClientDisconnect from None
 
 
 def _record(trace: Trace, outcomes: list[Outcome]) -> None:
