@@ -1,7 +1,7 @@
 """Outcomes of images as HTTP answers: predictions, embeddings in three encodings, error entries."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,23 +34,26 @@ def json_response(
 def top_k(logits_N: np.ndarray, labels: Sequence[str], k: int) -> list[dict[str, object]]:
     """Return the k most probable classes by softmax, highest first, ties in class order."""
     shifted_N = np.exp(logits_N - logits_N[logits_N.argmax()])
-    highest = _highest(shifted_N, k)
-    scores_K = shifted_N[highest] / shifted_N.sum()
+    total = np.add.reduce(shifted_N)
     return [
-        {"class_id": i, "label": labels[i] if labels else str(i), "score": score}
-        for i, score in zip(highest, scores_K, strict=True)
+        {"class_id": i, "label": labels[i] if labels else str(i), "score": share / total}
+        for i, share in _highest(shifted_N, k)
     ]
 
 
-def _highest(shifted_N: np.ndarray, k: int) -> list[int]:
-    """Return the classes of the k highest values, none below 0, ties in class order."""
+def _highest(shifted_N: np.ndarray, k: int) -> Iterator[tuple[int, np.floating]]:
+    """Yield the k highest values, none below 0, with their classes; ties in class order.
+
+    The array is used up.
+    """
     if k > FEW:
-        return [int(i) for i in np.argsort(-shifted_N, kind="stable")[:k]]
-    best, left_N = [], shifted_N.copy()
+        for i in np.argsort(-shifted_N, kind="stable")[:k]:
+            yield int(i), shifted_N[i]
+        return
     for _ in range(k):
-        best.append(int(left_N.argmax()))
-        left_N[best[-1]] = -1
-    return best
+        i = int(shifted_N.argmax())
+        yield i, shifted_N[i]
+        shifted_N[i] = -1
 
 
 def unit_length(feature_C: np.ndarray) -> np.ndarray:
