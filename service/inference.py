@@ -103,7 +103,8 @@ def read_head(request: Request, parts: Parts, query: ModelQuery) -> Head:
 
 
 async def _read(request: Request, parts: Parts, url: str | None, image: str | None) -> Intake:
-    if (url is not None) + (image is not None) + _has_body(request) > 1:
+    others = (url is not None) + (image is not None)
+    if others and others + _has_body(request) > 1:
         raise BadRequest("Give the image once: by url=, by image=, or in the body.")
     if url is not None:
         if parts.fetcher is None:

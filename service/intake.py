@@ -8,8 +8,7 @@ Everything is read into memory, which the body limit bounds: no temporary files.
 
 import json
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -55,13 +54,13 @@ async def read_images(
     leaves raises starlette's ClientDisconnect.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
-    chunks = _limited(request, max_body_bytes)
     if kind.startswith(b"multipart/"):
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise BadRequest("A multipart body must be multipart/form-data with a boundary.")
-        async with aclosing(chunks):
-            return await _from_multipart(chunks, options[b"boundary"], max_images)
-    body = b"".join([chunk async for chunk in chunks])
+        return await _read_multipart(request, options[b"boundary"], max_body_bytes, max_images)
+    chunks: list[bytes] = []
+    await _receive(request, max_body_bytes, chunks.append)
+    body = b"".join(chunks)
     if kind == b"application/json":
         return await off_loop(threads, len(body), lambda: _from_json(body, max_images))
     return Intake([body], many=False)
@@ -74,14 +73,13 @@ async def off_loop(threads: Workers, size_bytes: int, work: Callable[[], T]) -> 
     return await threads.run(work)
 
 
-async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """Yield the body as it arrives, until it is larger than allowed."""
-    refusal = BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
+async def _receive(request: Request, max_bytes: int, take: Callable[[bytes], object]) -> None:
+    """Have the body taken as it arrives, until it is larger than allowed."""
     announced = request.headers.get("content-length", "0")
     if len(announced) > 18 or int(announced) > max_bytes:  # the server has checked its digits
-        raise refusal
+        raise _too_large(max_bytes)
     received, more = 0, True
-    while more:  # as Starlette's `Request.stream`, less a second generator
+    while more:  # as Starlette's `Request.stream`, whose generator costs as much as all of this
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
@@ -89,20 +87,30 @@ async def _limited(request: Request, max_bytes: int) -> AsyncGenerator[bytes, No
         more = message.get("more_body", False)
         received += len(chunk)
         if received > max_bytes:
-            raise refusal
-        yield chunk
+            raise _too_large(max_bytes)
+        take(chunk)
 
 
-async def _from_multipart(chunks: AsyncIterator[bytes], boundary: bytes, max_images: int) -> Intake:
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than {max_bytes} bytes.")
+
+
+async def _read_multipart(
+    request: Request, boundary: bytes, max_body_bytes: int, max_images: int
+) -> Intake:
     form, delimiter, delimiters = _ImageForm(max_images), b"\r\n--" + boundary, 0
+
+    def write(chunk: bytes) -> None:
+        nonlocal delimiters
+        # No file may hold the delimiter, and the parser is slow over what only resembles one.
+        delimiters += chunk.count(delimiter)
+        if delimiters > max_images + 1:
+            raise TooManyImages(_TOO_MANY.format(max_images))
+        parser.write(chunk)
+
     try:
         parser = MultipartParser(boundary, form.callbacks)
-        async for chunk in chunks:
-            # No file may hold the delimiter, and the parser is slow over what only resembles one.
-            delimiters += chunk.count(delimiter)
-            if delimiters > max_images + 1:
-                raise TooManyImages(_TOO_MANY.format(max_images))
-            parser.write(chunk)
+        await _receive(request, max_body_bytes, write)
         parser.finalize()
     except FormParserError as error:
         raise BadRequest("The multipart body is malformed.") from error

@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from service.answers import problem
 from service.errors import DeadlineUnreachable, Overloaded, ServiceError
-from service.inference import has_long_body, read_head
+from service.inference import Head, has_long_body, read_head
 from service.observe import Trace, report
 from service.parameters import read_query
 from service.parts import Parts
@@ -39,7 +39,7 @@ def refusal(parts: Parts, scope: Scope) -> Response | None:
         head = read_head(request, parts, read_query(schema, request))
         preparation_s = parts.pipeline.decoders.backlog_s
         judged = head.model.check(1, head.deadline, preparation_s=preparation_s)
-        request.scope["state"]["head"] = head._replace(judged=judged)
+        request.scope["state"]["head"] = Head(head.model, head.deadline, judged)
     except (Overloaded, DeadlineUnreachable) as error:
         return _refused(parts, request, error)
     except ServiceError:
