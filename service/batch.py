@@ -1,16 +1,20 @@
 """What the batcher and a runner hand each other, and what a caller gets of it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from service import errors
 from service.curve import LatencyCurve
+from service.workers import Onward
 
 Item = TypeVar("Item")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Result = TypeVar("Result")
+
+
+FAILED = "The model failed on this image's batch."  # all that its callers are told of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,16 @@ class BatchRunner(Protocol[Item_contra, Result]):
 
     async def run(self, items: Sequence[Item_contra]) -> BatchOutput[Result]:
         """Run one batch; a second may be handed over while the first still runs."""
+
+    def run_alone(self, item: Item_contra) -> Onward[BatchOutput[Result]]:
+        """Return how one item is run, behind what was asked for before; in any thread."""
+
+    async def rest(self) -> None:
+        """Return when all that was asked for before is done."""
+
+
+# How an item that is ready goes to the runner, in any thread.
+Alone = Callable[[Item], Onward[BatchOutput[Result]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +102,16 @@ class Batch(Generic[Item, Result]):
             if not entry.reply.done():
                 queue_s = max(0.0, now - entry.arrived - output.device_s)
                 entry.reply.set_result(Answer(row, queue_s, output.device_s, images, output.bucket))
+
+
+class Lone(Generic[Item, Result]):
+    """An image that goes to the runner by itself, from whichever thread has it ready."""
+
+    def __init__(self, runner: BatchRunner[Item, Result]) -> None:
+        self._runner = runner
+        self.runs = False  # or waits for the device to turn to it
+
+    def run(self, item: Item) -> Onward[BatchOutput[Result]]:
+        """Return how the item is run; see `BatchRunner.run_alone`."""
+        self.runs = True
+        return self._runner.run_alone(item)

@@ -10,6 +10,9 @@ idle service answers at the speed of a single image and a loaded one fills its b
   nothing. It is closed early only when it is full: then it is handed over as the one prefetched
   batch, to be prepared meanwhile. A partial batch is closed the moment the device frees. Images
   that come out of other threads lie in the `inbox` until then, or until they fill the next batch.
+- Where one image is all there is, the thread that decodes it hands it to the runner by itself: see
+  `alone`. To others it is a batch that runs. It is not dropped for a deadline that it will miss,
+  only for one that has passed.
 - How many go at once is decided by the measured latencies: the waiting are split into the batches
   that are done soonest, nine into eight and one if that beats a batch of sixteen, part empty. None
   lasts longer than suits its callers' patience: larger ones do more a second, smaller ones are
@@ -31,12 +34,12 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import Context
 from typing import Generic, TypeVar
 
 from service import errors
-from service.batch import Answer, Batch, BatchOutput, BatchRunner, Entry
+from service.batch import FAILED, Alone, Answer, Batch, BatchOutput, BatchRunner, Entry, Lone
 from service.deadlines import Deadlines
 from service.inbox import Inbox
 from service.pace import Pace
@@ -70,6 +73,8 @@ class MicroBatcher(Generic[Item, Result]):
         self._waiting: list[Entry[Item, Result]] = []  # oldest first, with some who gave up
         self._live = 0  # those of them that did not, as far as they have noticed
         self._in_runner: list[Batch[Item, Result]] = []  # the running one, then the prefetched
+        self._lone: Lone[Item, Result] | None = None  # of the expected: it passes all of this by
+        self._outlasting: asyncio.Task[None] | None = None  # kept here: see `Batch.task`
         self._pace = Pace(runner)
         self._deadlines = Deadlines()
         self.inbox = Inbox()  # of what will be submitted
@@ -155,13 +160,44 @@ class MicroBatcher(Generic[Item, Result]):
             self._submitted -= 1
             self._end_waiting(entry)
 
+    def alone(self) -> AbstractContextManager[Alone[Item, Result]] | None:
+        """Return how the image of the only permit may go to the runner without `submit`, or None.
+
+        By the thread that decodes it, as soon as that is done: the event loop could only do the
+        same, later. Whoever leaves the context without the runner's output lets the device go on.
+        """
+        return None if self._places != 1 or self._lone else self._run_alone()
+
+    @contextmanager
+    def _run_alone(self) -> Iterator[Alone[Item, Result]]:
+        lone = self._lone = Lone(self._runner)
+        try:
+            yield lone.run
+            self._end_lone()
+        except BaseException:
+            if lone.runs:  # nobody waits for it any more, but the device goes on
+                self._outlasting = asyncio.create_task(self._outlast(), context=Context())
+            else:
+                self._end_lone()
+            raise
+
+    async def _outlast(self) -> None:
+        try:
+            await self._runner.rest()
+        finally:
+            self._end_lone()
+
+    def _end_lone(self) -> None:
+        self._lone = None
+        self._look_again()
+
     def _end_waiting(self, entry: Entry[Item, Result]) -> None:
         self._live -= entry.waits
         entry.waits = False
 
     def _dispatch(self) -> None:
         """Hand over what may go now: anything to an idle device, a full batch behind a busy one."""
-        while len(self._in_runner) < 2 and (entries := self._form()):
+        while self._busy < 2 and (entries := self._form()):
             expected_s = self._pace.batch_s(len(entries))
             batch = Batch(entries, expected_s, _now(), self._runner.elsewhere_s)
             self._in_runner.append(batch)
@@ -175,9 +211,10 @@ class MicroBatcher(Generic[Item, Result]):
         self._waiting = [entry for entry in self._waiting if not entry.reply.done()]
         if not self._waiting:
             return []
-        size = self._pace.curve.largest if self._in_runner else self._best_size()
+        busy = self._busy
+        size = self._pace.curve.largest if busy else self._best_size()
         in_time = self._in_time(size)
-        if self._in_runner and len(in_time) < size:
+        if busy and len(in_time) < size:
             return []
         # A later batch ends later, so who is late here is late anywhere.
         for entry in set(self._waiting).difference(in_time):
@@ -219,7 +256,7 @@ class MicroBatcher(Generic[Item, Result]):
         except (Exception, asyncio.CancelledError) as error:  # or the callers would hang
             _log.exception("A batch of %d images failed", len(batch.entries))
             for entry in batch.entries:
-                entry.fail(errors.InternalError("The model failed on this image's batch."), error)
+                entry.fail(errors.InternalError(FAILED), error)
 
     async def _computed(self, batch: Batch[Item, Result]) -> BatchOutput[Result]:
         """Return the runner's output, once the next batch is about to be formed."""
@@ -230,9 +267,12 @@ class MicroBatcher(Generic[Item, Result]):
             return output
         finally:
             self._leave_runner(batch)
-            self.inbox.empty()
-            # Behind those who were in the box, who submit on the loop's next turn.
-            asyncio.get_running_loop().call_soon(self._dispatch)
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """Let those who lie in the box submit, on the loop's next turn, and dispatch after that."""
+        self.inbox.empty()
+        asyncio.get_running_loop().call_soon(self._dispatch)
 
     def _leave_runner(self, batch: Batch[Item, Result]) -> None:
         running = self._in_runner[0]
@@ -245,9 +285,13 @@ class MicroBatcher(Generic[Item, Result]):
 
     def _set_room(self) -> None:
         """Let prepared images lie until a batch ends, or until they fill the next one."""
-        busy = len(self._in_runner)
         to_full = self._pace.curve.largest - len(self._waiting)
-        self.inbox.set_room((0, to_full, math.inf)[busy])
+        self.inbox.set_room((0, to_full, math.inf)[min(2, self._busy)])
+
+    @property
+    def _busy(self) -> int:
+        """How many batches the runner has, with the image that went there by itself."""
+        return len(self._in_runner) + (self._lone is not None and self._lone.runs)
 
     def _took_s(self, batch: Batch[Item, Result]) -> float:
         """Return the seconds since the device could turn to a batch, less those for other models.
@@ -306,7 +350,7 @@ class MicroBatcher(Generic[Item, Result]):
         await self._drained.wait()
 
     def _settle(self) -> None:
-        if self._draining and not (self._places or self._waiting or self._in_runner):
+        if self._draining and not (self._places or self._waiting or self._in_runner or self._lone):
             self._drained.set()
 
 

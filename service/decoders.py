@@ -10,9 +10,10 @@ from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from service.inbox import Inbox
-from service.workers import Workers
+from service.workers import Onward, Workers
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 # Share of the newest image in the running mean of what decoding takes.
 WEIGHT = 0.05
@@ -59,15 +60,43 @@ class Decoders:
 
         See `Workers.run`.
         """
+        image = self._enter()
+        try:
+            return await self.workers.run(partial(self._timed, decode, image), inbox, deadline)
+        finally:
+            self._pending.discard(image)  # of who left before a thread was free
+
+    async def run_onward(
+        self,
+        decode: Callable[[], tuple[T, float]],
+        onward: Callable[[T], Onward[U]],
+        deadline: float = math.inf,
+    ) -> Decoded[U]:
+        """Return what other threads make of the value, to whom it goes as soon as it is decoded."""
+        image = self._enter()
+        try:
+            chain = partial(self._timed_onward, decode, image, onward)
+            return await self.workers.run(chain, deadline=deadline)
+        finally:
+            self._pending.discard(image)
+
+    def _enter(self) -> object:
         image = object()
         with self._lock:
             if len(self._pending) == self._threads:
                 self._saturated_s = time.monotonic()
             self._pending.add(image)
-        try:
-            return await self.workers.run(partial(self._timed, decode, image), inbox, deadline)
-        finally:
-            self._pending.discard(image)  # of who left before a thread was free
+        return image
+
+    def _timed_onward(
+        self,
+        decode: Callable[[], tuple[T, float]],
+        image: object,
+        onward: Callable[[T], Onward[U]],
+    ) -> Onward[Decoded[U]]:
+        value, decode_s, done_s = self._timed(decode, image)
+        workers, function = onward(value)
+        return Onward(workers, lambda: Decoded(function(), decode_s, done_s))
 
     def _timed(self, decode: Callable[[], tuple[T, float]], image: object) -> Decoded[T]:
         try:

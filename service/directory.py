@@ -8,7 +8,7 @@ import numpy as np
 
 from model_store.manifest import Manifest
 from model_store.names import VersionRef
-from service.batch import Answer
+from service.batch import Alone, Answer
 from service.errors import ModelNotFound, NotReady
 from service.inbox import Inbox
 from service.runner import Row
@@ -40,6 +40,9 @@ class Model(Protocol):
     @property
     def inbox(self) -> Inbox:
         """Where prepared images may wait until there is a place for them on the device."""
+
+    def alone(self) -> AbstractContextManager[Alone[np.ndarray, Row]] | None:
+        """Return how the image of the only permit may go to the device at once, else None."""
 
     def lease(self) -> AbstractContextManager[object]:
         """Keep the model for one request, from finding it until its answer is written."""

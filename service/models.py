@@ -13,6 +13,7 @@ import numpy as np
 from model_store.manifest import Manifest
 from model_store.names import VersionRef
 from model_store.variants import variant_name
+from service.batch import Alone
 from service.batcher import MicroBatcher
 from service.directory import Directory, Submit
 from service.inbox import Inbox
@@ -52,6 +53,10 @@ class ServedModel:
     def inbox(self) -> Inbox:
         """Where prepared images may wait while the device is busy."""
         return self.batcher.inbox
+
+    def alone(self) -> AbstractContextManager[Alone[np.ndarray, Row]] | None:
+        """Return how an image passes the batcher by: see `MicroBatcher.alone`."""
+        return self.batcher.alone()
 
     @contextmanager
     def lease(self) -> Iterator["ServedModel"]:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -10,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from model_store.preprocess import Preprocessing, reduction, to_input
-from service.batch import Answer
-from service.decoders import Decoded, Decoders
+from service.batch import Alone, Answer
+from service.decoders import Decoders
 from service.directory import Model, Submit
 from service.errors import DeadlineExceeded, ServiceError
 from service.images import decode_reduced, whole
@@ -79,22 +80,40 @@ class Pipeline:
         if isinstance(image, ServiceError):
             return image
         try:
-            decoded = await self._decode(image, model, deadline)
-            lain_s = time.monotonic() - decoded.done_s
-            answer = await submit(decoded.value, deadline)
+            if (alone := model.alone()) is None:
+                computed = await self._batched(image, model, submit, deadline)
+            else:
+                computed = await self._alone(image, model, alone, deadline)
         except ServiceError as error:
             return error
-        computed = Computed(answer, decoded.decode_s, lain_s + answer.queue_s)
-        self._observe(model, computed)
+        except TimeoutError:
+            # It waited for a thread; or lay decoded in the box, and waited for the device.
+            return DeadlineExceeded("The deadline passed before the image was computed.")
+        self.observe(model, computed.stages_s)
         return computed
 
-    async def _decode(self, data: bytes, model: Model, deadline: float) -> Decoded[np.ndarray]:
-        decode = partial(self.decode_input, data, model.manifest.preprocessing)
-        try:
-            return await self.decoders.run(decode, model.inbox, deadline)
-        except TimeoutError:
-            # It waited for a thread; or lies in the box, and waited for the device.
-            raise DeadlineExceeded("The deadline passed before the image was computed.") from None
+    async def _batched(
+        self, image: bytes, model: Model, submit: Submit, deadline: float
+    ) -> Computed:
+        decode = partial(self.decode_input, image, model.manifest.preprocessing)
+        decoded = await self.decoders.run(decode, model.inbox, deadline)
+        lain_s = time.monotonic() - decoded.done_s
+        answer = await submit(decoded.value, deadline)
+        return Computed(answer, decoded.decode_s, lain_s + answer.queue_s)
+
+    async def _alone(
+        self,
+        image: bytes,
+        model: Model,
+        alone: AbstractContextManager[Alone[np.ndarray, Row]],
+        deadline: float,
+    ) -> Computed:
+        decode = partial(self.decode_input, image, model.manifest.preprocessing)
+        with alone as onward:
+            output, decode_s, done_s = await self.decoders.run_onward(decode, onward, deadline)
+        queue_s = time.monotonic() - done_s - output.device_s
+        answer = Answer(output.rows[0], queue_s, output.device_s, 1, output.bucket)
+        return Computed(answer, decode_s, queue_s)
 
     def decode_input(self, data: bytes, preprocessing: Preprocessing) -> tuple[np.ndarray, float]:
         """Decode and resize in a worker thread; return uint8 [H, W, 3] and the seconds it took."""
@@ -108,6 +127,10 @@ class Pipeline:
         pixels_HxWx3 = to_input(picture.image, preprocessing, box=picture.box)
         return pixels_HxWx3, time.perf_counter() - began_s
 
-    def _observe(self, model: Model, done: Computed) -> None:
-        for stage, seconds in done.stages_s.items():
-            self.metrics.stage_duration_s.labels(**model.labels, stage=stage).observe(seconds)
+    def observe(self, model: Model, stages_s: Mapping[str, float]) -> None:
+        """Count what stages took, on the loop's next turn: by then the answer is on its way."""
+        asyncio.get_running_loop().call_soon(self._observe, model.labels, stages_s)
+
+    def _observe(self, labels: dict[str, str], stages_s: Mapping[str, float]) -> None:
+        for stage, seconds in stages_s.items():
+            self.metrics.stage_duration_s.labels(**labels, stage=stage).observe(seconds)

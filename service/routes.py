@@ -204,10 +204,8 @@ def _encoded(inference: Inference, write: Callable[[], Response]) -> Response:
     """Write the answer, and observe the time that it took."""
     began_s = time.perf_counter()
     response = write()
-    stage = inference.parts.engine.metrics.stage_duration_s.labels(
-        **inference.model.labels, stage="encode"
-    )
-    stage.observe(time.perf_counter() - began_s)
+    encode_s = time.perf_counter() - began_s
+    inference.parts.pipeline.observe(inference.model, {"encode": encode_s})
     return response
 
 

@@ -5,7 +5,7 @@ thread while the device thread runs the batch before, and the rows of the answer
 items' order.
 """
 
-import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -14,13 +14,16 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from service.batch import BatchOutput
+from service.batch import FAILED, BatchOutput
 from service.curve import LatencyCurve
+from service.errors import InternalError
 from service.runtimes.program import Program
 from service.stopwatch import Stopwatch
-from service.workers import Workers
+from service.workers import Onward, Workers
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
@@ -35,7 +38,7 @@ class Device:
 
     def __init__(self) -> None:
         self._thread, self._stacker = Workers(1, "device"), Workers(1, "stack")
-        self.last_answer_s = -math.inf  # on the event loop's clock
+        self.last_answer_s = -math.inf  # by `time.monotonic`
         self._busy = Stopwatch()
 
     @property
@@ -45,8 +48,15 @@ class Device:
 
     async def call(self, function: Callable[[], T]) -> T:
         """Run `function` on the device thread, after all that was asked for before."""
-        result = await self._thread.run(partial(self._busy.time, function))
-        self.last_answer_s = asyncio.get_running_loop().time()
+        return await self._thread.run(partial(self._answered, function))
+
+    def onward(self, function: Callable[[], T]) -> Onward[T]:
+        """Return how a call of other threads goes on as one of these."""
+        return Onward(self._thread, partial(self._answered, function))
+
+    def _answered(self, function: Callable[[], T]) -> T:
+        result = self._busy.time(function)
+        self.last_answer_s = time.monotonic()
         return result
 
     async def stack(self, function: Callable[[], T]) -> T:
@@ -101,6 +111,29 @@ class Runner:
         compute = partial(self._busy.time, partial(self._timed, images_BxHxWx3, len(items)))
         rows, device_s = await self._device.call(compute)
         return BatchOutput(rows=rows, device_s=device_s, bucket=bucket)
+
+    def run_alone(self, item: np.ndarray) -> Onward[BatchOutput[Row]]:
+        """Return how one uint8 [H, W, 3] image is run without the event loop; in any thread.
+
+        What it takes counts as elsewhere: it is no batch that others wait to see the end of. It
+        raises InternalError where the program fails.
+        """
+        return self._device.onward(partial(self._alone, item))
+
+    def _alone(self, item: np.ndarray) -> BatchOutput[Row]:
+        bucket = self.curve.bucket(1)
+        try:
+            images_BxHxWx3 = item[np.newaxis] if bucket == 1 else self._pad([item], bucket)
+            rows, device_s = self._timed(images_BxHxWx3, 1)
+        except Exception as error:
+            _log.exception("A lone image failed")
+            raise InternalError(FAILED) from error
+        self._on_batch(1, bucket)
+        return BatchOutput(rows=rows, device_s=device_s, bucket=bucket)
+
+    async def rest(self) -> None:
+        """Return when the device is done with all that was asked for before."""
+        await self._device.call(lambda: None)
 
     async def canary(self) -> None:
         """Run the smallest measured batch on blank pixels."""

@@ -90,6 +90,9 @@ class RemoteModel:
         async with link.admit(self._key, images, deadline, preparation_s) as permit:
             yield partial(link.submit, permit, classes=shape.num_classes, width=shape.width)
 
+    def alone(self) -> None:
+        """Return None: the engine alone knows who else has been admitted."""
+
     def _let_go(self) -> None:
         if not self._served and not self._leases:
             self._link.send(LetGo(self._key))

@@ -10,6 +10,7 @@ from service.batch import Answer, BatchOutput
 from service.batcher import MicroBatcher
 from service.curve import LatencyCurve
 from service.errors import ServiceError
+from service.workers import Onward, Workers
 
 LATENCIES = {1: 3.0, 2: 4.0, 4: 5.0}  # seconds, by bucket
 REQUEST = ContextVar("REQUEST", default="outside any request")
@@ -41,6 +42,8 @@ class FakeDevice:
         self.inside = 0
         self.elsewhere_s = 0.0
         self.contexts: list[str] = []
+        self.alone: set[int] = set()  # those of the items that came by themselves
+        self.running_alone: asyncio.Future[BatchOutput[str]] | None = None
         self._faults = chain(faults, repeat("none"))
         self._slower_s = chain(slower_s, repeat(0.0))
         self._others_s = others_s  # what the device does for others before each batch
@@ -57,6 +60,17 @@ class FakeDevice:
         finally:
             self.inside -= 1
             this.ended = now()
+
+    def run_alone(self, item: int) -> Onward[BatchOutput[str]]:
+        """Begin now, on the event loop: here are no threads to go on with it."""
+        self.alone.add(item)
+        self.running_alone = running = asyncio.ensure_future(self.run([item]))
+        running.add_done_callback(lambda _: running.cancelled() or running.exception())
+        return Onward(Workers(1, "never begun"), running.result)
+
+    async def rest(self) -> None:
+        async with self._device:
+            pass
 
     async def _compute(self, this: Run) -> BatchOutput[str]:
         if this.fault == "raise while preparing":

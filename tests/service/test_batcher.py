@@ -1,7 +1,8 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -16,7 +17,7 @@ from service.errors import (
 )
 from service.inbox import Result
 from service.pace import NEWEST, WEIGHT
-from tests.service.fake_device import REQUEST, Call, FakeDevice, call, made, start
+from tests.service.fake_device import REQUEST, Batcher, Call, FakeDevice, call, made, start
 from tests.service.virtual_time import run, until
 
 # When a batch closes
@@ -435,6 +436,134 @@ def test_caller_cancelled_in_the_instant_of_the_failure_leaves_no_trace() -> Non
     run(main())
     gc.collect()
     assert reports == []
+
+
+# Of an image that goes to the runner by itself
+
+
+def test_only_the_image_of_the_only_permit_may_go_by_itself() -> None:
+    async def main() -> None:
+        batcher, _ = made()
+        seen = [batcher.alone()]
+        with batcher.admit(1, None):
+            seen.append(batcher.alone())
+            with batcher.admit(1, None):
+                seen.append(batcher.alone())
+            seen.append(batcher.alone())
+        with batcher.admit(2, None):
+            seen.append(batcher.alone())
+        assert [way is not None for way in seen] == [False, True, False, True, False]
+
+    run(main())
+
+
+@asynccontextmanager
+async def lone(batcher: Batcher, *, ready: float, ends: float) -> AsyncIterator[None]:
+    """Let an image go by itself, from its permit until the block and the time `ends` have come."""
+    with batcher.admit(1, None):
+        way = batcher.alone()
+        assert way is not None
+        with way as run_alone:
+            asyncio.get_running_loop().call_at(ready, run_alone, 1)
+            yield
+            await until(ends)
+
+
+async def leave(batcher: Batcher, error: type[BaseException]) -> None:
+    """Let an image go by itself, and raise when it has run for a second."""
+    async with lone(batcher, ready=1.0, ends=4.0):
+        await until(2)
+        raise error
+
+
+def test_while_it_runs_the_next_batch_stays_open() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        async with lone(batcher, ready=1.0, ends=4.0):
+            await until(2)
+            waiting = start(batcher, 2)
+            await until(3)
+            waiting += start(batcher, 3)
+            left = start(batcher, 4)
+            await until(3.5)
+            assert batcher.queued_images == 3
+            left[0].cancel()
+        await asyncio.gather(*waiting)
+        assert device.batches == [[1], [2, 3]]
+        assert device.runs[1].handed == 4.0
+
+    run(main())
+
+
+def test_while_it_runs_a_full_batch_is_prepared() -> None:
+    async def main() -> None:
+        batcher, device = made()
+        async with lone(batcher, ready=1.0, ends=4.0):
+            await until(2)
+            waiting = start(batcher, 2, 3, 4, 5, 6)
+        await asyncio.gather(*waiting)
+        assert device.batches == [[1], [2, 3, 4, 5], [6]]
+        assert device.runs[1].handed == 2.0
+
+    run(main())
+
+
+@pytest.mark.parametrize("ready", [3.0, 30.0], ids=["later", "never"])
+def test_until_it_is_ready_others_go_at_once(ready: float) -> None:
+    """It may be large, and take long to decode; or its caller leaves before."""
+
+    async def main() -> None:
+        batcher, device = made()
+        async with lone(batcher, ready=ready, ends=20.0):
+            await until(2)
+            (waiting,) = start(batcher, 2)
+            await until(6)
+        await waiting
+        assert device.runs[0].handed == 2.0
+        await until(40)
+        (last,) = await asyncio.gather(*start(batcher, 3))
+        assert last.ended == 43.0  # nothing keeps it, though the other was ready after its end
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+def test_who_leaves_while_it_runs_does_not_end_it(error: type[BaseException]) -> None:
+    async def main() -> None:
+        batcher, device = made()
+        with pytest.raises(error):
+            await leave(batcher, error)
+        with batcher.admit(1, None):
+            assert batcher.alone() is None  # it would be the second
+            waiting = start(batcher, 2)
+        await asyncio.gather(*waiting, batcher.drain())
+        assert device.runs[1].handed == 4.0
+
+    run(main())
+
+
+def test_drain_waits_for_one_that_was_left() -> None:
+    async def main() -> float:
+        batcher, _ = made()
+        with pytest.raises(ZeroDivisionError):
+            await leave(batcher, ZeroDivisionError)
+        await batcher.drain()
+        return asyncio.get_running_loop().time()
+
+    assert run(main()) == 4.0
+
+
+def test_it_is_work_ahead_of_others_and_nothing_is_left_of_it() -> None:
+    async def main() -> None:
+        batcher, _ = made()
+        async with lone(batcher, ready=1.0, ends=4.0):
+            assert batcher.backlog_s == 3.0
+            await until(2)
+            assert batcher.backlog_s == 3.0
+        assert batcher.backlog_s == 0.0
+        await batcher.drain()
+
+    run(main())
 
 
 # Admission

@@ -3,13 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import chain
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.batch import Answer
+from service.batch import Alone, Answer
 from service.batcher import MARGIN, MicroBatcher
 from service.errors import (
     DeadlineExceeded,
@@ -92,7 +93,7 @@ class Played:
         ready = len(waiting) + self.batcher.inbox.awaited
         assert self.batcher.queued_images == ready
         assert device.inside > 0 or not ready, "the device idles while images wait"
-        assert device.inside <= 2
+        assert device.inside <= (3 if device.alone else 2)
         no_deadlines = all(each.deadline is None for each in self.calls)
         if no_deadlines and device.inside == 1:
             assert ready < device.curve.largest, "a full batch waits unprefetched"
@@ -137,13 +138,46 @@ class Played:
             self.finished += 1
 
     async def _image(self, decode_s: int | None, deadline: float | None) -> None:
-        if decode_s is not None:
+        way = self.batcher.alone()
+        if way is not None and decode_s is not None:
+            await self._alone(way, decode_s, deadline)
+        elif decode_s is not None:
             await asyncio.sleep(decode_s)
             if decode_s % 2:  # as a thread would leave it
                 decoded = asyncio.get_running_loop().create_future()
                 self.batcher.inbox.put(Result(decoded, None, None))
                 await decoded
             await call(self.batcher, next(self.numbers), deadline, self.calls)
+
+    async def _alone(
+        self, way: AbstractContextManager[Alone[int, str]], decode_s: int, deadline: float | None
+    ) -> None:
+        now, this = asyncio.get_running_loop().time, None
+        try:
+            with way as run_alone:
+                async with asyncio.timeout_at(deadline):
+                    await asyncio.sleep(decode_s)
+                    if deadline is not None and now() >= deadline:
+                        raise TimeoutError  # before its turn in this instant
+                    this = Call(next(self.numbers), deadline, now())
+                    self.calls.append(this)
+                    run_alone(this.item)
+                    assert self.device.running_alone is not None
+                    output = await asyncio.shield(self.device.running_alone)
+                    if len(output.rows) != 1:
+                        raise OSError("no real program does so")
+            queue_s = now() - this.submitted - output.device_s
+            this.end(Answer(output.rows[0], queue_s, output.device_s, 1, output.bucket))
+        except TimeoutError:
+            if this is not None:
+                this.end(DeadlineExceeded("late"))
+        except OSError:
+            assert this is not None
+            this.end(InternalError("failed"))
+        except asyncio.CancelledError as error:
+            if this is not None:
+                this.end(error)
+            raise
 
     async def drain(self) -> None:
         await until(float(self.story.drains))
@@ -185,12 +219,16 @@ def check_device(played: Played) -> None:
     """The batches that reached the device: bounded, in order, once each, and for the living."""
     calls = {each.item: each for each in played.calls}
     handed = list(chain.from_iterable(played.device.batches))
-    assert handed == sorted(set(handed)), "out of order, or twice"
+    assert len(handed) == len(set(handed)), "twice"
+    alone = played.device.alone  # who go when they are ready, past those who wait
+    in_order = [item for item in handed if item not in alone]
+    assert in_order == sorted(in_order), "out of order"
     for batch in played.device.runs:
         curve = played.device.curve
         assert 1 <= len(batch.items) <= curve.largest
         # Prefetched when full: of the largest size then in use.
-        assert batch.ahead == 0 or (batch.ahead == 1 and len(batch.items) in curve.latencies_s)
+        prefetched = batch.ahead == 1 and len(batch.items) in curve.latencies_s
+        assert batch.ahead == 0 or prefetched or not alone.isdisjoint(batch.items)
         for item in batch.items:
             assert calls[item].ended >= batch.handed, "for nobody"
             assert (calls[item].deadline or float("inf")) > batch.handed, "expired"
@@ -238,6 +276,8 @@ def test_while_the_estimates_hold_nothing_is_computed_for_nobody(story: Story) -
     handed = set(chain.from_iterable(played.device.batches))
     slowest_s = max(story.latencies.values())
     for each in played.calls:
+        if each.item in played.device.alone:
+            continue  # it is not worth the while to see that it will be late
         if each.item in handed:
             assert isinstance(each.outcome, Answer | asyncio.CancelledError)
         elif isinstance(each.outcome, DeadlineExceeded):

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from service.decoders import NICENESS, WEIGHT, Decoders
+from service.workers import Onward, Workers
 
 TIMEOUT_S = 60
 
@@ -41,6 +42,31 @@ def test_the_backlog_is_that_of_all_who_are_before() -> None:
         assert began_s <= done_s <= time.monotonic()
         assert await busy(decoders, 3, 4.0) == pytest.approx(3 * 4.0 / 2)
         decoders.close()
+
+    asyncio.run(main())
+
+
+def test_others_go_on_with_an_image_that_is_no_longer_pending_then() -> None:
+    async def main() -> None:
+        decoders, others = Decoders(1), Workers(1, "other")
+        backlogs_s: list[float] = []
+
+        def onward(value: str) -> Onward[str]:
+            def work() -> str:
+                backlogs_s.append(decoders.backlog_s)
+                return f"{value} by {threading.current_thread().name}"
+
+            return Onward(others, work)
+
+        began_s = time.monotonic()
+        done = await decoders.run_onward(lambda: ("pixels", 4.0), onward)
+        assert done.value == "pixels by other_0"
+        assert done.decode_s == 4.0
+        assert began_s <= done.done_s <= time.monotonic()
+        assert backlogs_s == [0.0]
+        assert await busy(decoders, 1, 4.0) == pytest.approx(4.0)  # what it took is known
+        decoders.close()
+        others.close()
 
     asyncio.run(main())
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from service.curve import LatencyCurve
+from service.errors import InternalError
 from service.runner import Device, Runner
 from service.settings import Precision
+from service.workers import Workers
 
 T = TypeVar("T")
 
@@ -161,6 +163,81 @@ def test_one_image_goes_to_the_device_without_a_copy() -> None:
     assert [row.logits_N[0] for row in output.rows] == [4]
 
 
+async def alone(runner: Runner, item: np.ndarray) -> Any:
+    """Run an image as a decoder thread has it run."""
+    decoder = Workers(1, "decoder")
+    try:
+        return await decoder.run(lambda: runner.run_alone(item))
+    finally:
+        decoder.close()
+
+
+def test_a_lone_image_is_run_as_a_batch_is_without_a_copy(program: RecordingProgram) -> None:
+    lone = image(4)
+
+    async def both(runner: Runner) -> tuple[Any, Any]:
+        return await runner.run([lone]), await alone(runner, lone)
+
+    (batched, single), observed = with_runner(program, both)
+    for output in (batched, single):
+        assert output.bucket == 1
+        assert [row.logits_N.tolist() for row in output.rows] == [[4, 4, 4]]
+        assert output.device_s > 0
+    assert all(np.shares_memory(batch, lone) for batch in program.batches)
+    assert len(program.threads) == 1
+    assert observed == [(1, 1)] * 2
+
+
+def test_a_lone_image_is_padded_where_no_batch_is_so_small(program: RecordingProgram) -> None:
+    observed: list[tuple[int, int]] = []
+
+    async def main() -> Any:
+        device = Device()
+        program.compile(2)
+        curve = LatencyCurve({2: 3.0}, pads=True)
+        runner = Runner(
+            program, device, curve, IMAGE_SIZE, on_batch=lambda *seen: observed.append(seen)
+        )
+        try:
+            return await alone(runner, image(7))
+        finally:
+            device.close()
+
+    output = asyncio.run(main())
+    (batch,) = program.batches
+    assert batch[:, 0, 0, 0].tolist() == [7, 0]
+    assert ([row.logits_N[0] for row in output.rows], output.bucket) == ([7], 2)
+    assert observed == [(1, 2)]
+
+
+def test_a_lone_image_fails_as_one_of_a_batch_does(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(RecordingProgram):
+        def __call__(self, images_BxHxWx3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            raise ValueError("not today")
+
+    async def fail(runner: Runner) -> None:
+        with pytest.raises(InternalError, match="model failed on this image") as raised:
+            await alone(runner, image(1))
+        assert str(raised.value.__cause__) == "not today"
+
+    _, observed = with_runner(Failing(), fail)
+    assert not observed
+    assert "not today" in caplog.text
+
+
+def test_the_device_rests_when_all_before_is_done(program: RecordingProgram) -> None:
+    async def some_then_rest(runner: Runner) -> int:
+        running = [asyncio.create_task(runner.run([image(1)])) for _ in range(3)]
+        await asyncio.sleep(0)
+        await runner.rest()
+        done = len(program.batches)
+        await asyncio.gather(*running)
+        return done
+
+    done, _ = with_runner(program, some_then_rest)
+    assert done == 3
+
+
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(coroutine)
 
@@ -204,9 +281,11 @@ def test_a_runner_tells_what_the_device_does_elsewhere(monkeypatch: pytest.Monke
         assert (one.elsewhere_s, other.elsewhere_s) == (3.0, 2.0)
         await other.canary()
         assert (one.elsewhere_s, other.elsewhere_s) == (4.0, 3.0)
+        await alone(one, image(6))  # no batch, so elsewhere for its own runner as well
+        assert (one.elsewhere_s, other.elsewhere_s) == (5.0, 4.0)
         device.close()
         # While each call ran, too: who comes in its middle shall not be told of all of it later.
-        assert during == [(0.0, 2.0), (1.0, 2.0), (3.0, 2.0), (4.0, 3.0)]
+        assert during == [(0.0, 2.0), (1.0, 2.0), (3.0, 2.0), (4.0, 3.0), (5.0, 4.0)]
 
     monkeypatch.setattr(time, "perf_counter", lambda: now_s)
     asyncio.run(main())

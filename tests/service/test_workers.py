@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from service.workers import Workers
+from service.workers import Onward, Workers
 
 TIMEOUT_S = 60
 
@@ -114,6 +114,45 @@ def test_who_leaves_meanwhile_hears_nothing() -> None:
         assert await workers.run(lambda: "goes on") == "goes on"
         assert left.cancelled()
         workers.close()
+
+    run(test)
+
+
+def test_other_threads_go_on_with_a_call() -> None:
+    async def test() -> None:
+        here, there = Workers(1, "here"), Workers(1, "there")
+        names: list[str] = []
+
+        def begin() -> Onward[str]:
+            names.append(threading.current_thread().name)
+            return Onward(there, lambda: threading.current_thread().name)
+
+        assert await here.run(begin) == "there_0"
+        assert names == ["here_0"]
+        with pytest.raises(ZeroDivisionError):
+            await here.run(lambda: Onward(there, lambda: 1 // 0))
+        there.close()
+        with pytest.raises(RuntimeError, match="no calls any more"):
+            await here.run(begin)
+        here.close()
+
+    run(test)
+
+
+def test_who_leaves_meanwhile_is_not_served_onward() -> None:
+    async def test() -> None:
+        here, there, ran = Workers(1, "here"), Workers(1, "there"), list[int]()
+        async with held(there):
+            left = asyncio.create_task(here.run(lambda: Onward(there, lambda: ran.append(1))))
+            await asyncio.sleep(0)
+            await here.run(lambda: None)  # behind it, so that it is there by now
+            left.cancel()
+            await asyncio.wait({left})
+        await there.run(lambda: None)
+        assert left.cancelled()
+        assert not ran
+        here.close()
+        there.close()
 
     run(test)
 
