@@ -85,8 +85,11 @@ class DistantCaller:
         Raises:
             EOFError: its process has ended, for a reason that it has printed.
         """
-        self._asking.send(True)
-        probe: Probe = self._asking.recv()
+        try:
+            self._asking.send(True)
+            probe: Probe = self._asking.recv()
+        except ConnectionError as error:  # it ended before this
+            raise EOFError from error
         return probe
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from service import errors
@@ -56,7 +57,7 @@ class Answer(Generic[Result]):
     """One image's result, and where its time went."""
 
     result: Result
-    queue_s: float  # from submit to answer, less the device's share
+    queue_s: float  # from when the image was ready to its answer, less the device's share
     device_s: float
     batch_images: int
     bucket: int
@@ -89,6 +90,11 @@ class Batch(Generic[Item, Result]):
     elsewhere_s: float  # the runner's, when it started
     task: asyncio.Task[None] | None = None  # kept here: the loop's own reference is weak
 
+    @property
+    def images(self) -> int:
+        """How many there are."""
+        return len(self.entries)
+
     def answer(self, output: BatchOutput[Result], now: float) -> None:
         """Give each entry the row of its place, `now` on the event loop's clock.
 
@@ -105,13 +111,29 @@ class Batch(Generic[Item, Result]):
 
 
 class Lone(Generic[Item, Result]):
-    """An image that goes to the runner by itself, from whichever thread has it ready."""
+    """An image that goes to the runner by itself, from whichever thread has it ready.
+
+    To the batcher it is a batch that runs, from when it sees that it does.
+    """
+
+    images = 1
 
     def __init__(self, runner: BatchRunner[Item, Result]) -> None:
         self._runner = runner
         self.runs = False  # or waits for the device to turn to it
+        self.device_s: float | None = None  # once it has run, and well
+        self.expected_s, self.started, self.elsewhere_s = 0.0, 0.0, 0.0  # as seen, see `Batch`
 
     def run(self, item: Item) -> Onward[BatchOutput[Result]]:
         """Return how the item is run; see `BatchRunner.run_alone`."""
         self.runs = True
-        return self._runner.run_alone(item)
+        threads, function = self._runner.run_alone(item)
+        return Onward(threads, partial(self._noted, function))
+
+    def _noted(self, function: Callable[[], BatchOutput[Result]]) -> BatchOutput[Result]:
+        try:
+            output = function()
+            self.device_s = output.device_s
+            return output
+        finally:
+            self.runs = False

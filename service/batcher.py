@@ -72,8 +72,9 @@ class MicroBatcher(Generic[Item, Result]):
         self._submitted = 0  # images inside `submit` now
         self._waiting: list[Entry[Item, Result]] = []  # oldest first, with some who gave up
         self._live = 0  # those of them that did not, as far as they have noticed
-        self._in_runner: list[Batch[Item, Result]] = []  # the running one, then the prefetched
-        self._lone: Lone[Item, Result] | None = None  # of the expected: it passes all of this by
+        # The running one, then the prefetched.
+        self._in_runner: list[Batch[Item, Result] | Lone[Item, Result]] = []
+        self._lone: Lone[Item, Result] | None = None  # expected until it is seen in the runner
         self._outlasting: asyncio.Task[None] | None = None  # kept here: see `Batch.task`
         self._pace = Pace(runner)
         self._deadlines = Deadlines()
@@ -93,6 +94,7 @@ class MicroBatcher(Generic[Item, Result]):
 
     def check(self, images: int, deadline: float | None, *, preparation_s: float = 0.0) -> None:
         """Raise what `admit` would raise now."""
+        self._see_lone()
         if self._draining:
             raise errors.Draining("The server is shutting down.")
         if self._places + images > self._max_queue_images:
@@ -173,22 +175,36 @@ class MicroBatcher(Generic[Item, Result]):
         lone = self._lone = Lone(self._runner)
         try:
             yield lone.run
-            self._end_lone()
-        except BaseException:
-            if lone.runs:  # nobody waits for it any more, but the device goes on
-                self._outlasting = asyncio.create_task(self._outlast(), context=Context())
+        finally:
+            if lone.runs:  # it was left, but the device goes on
+                self._outlasting = asyncio.create_task(self._outlast(lone), context=Context())
             else:
-                self._end_lone()
-            raise
+                self._end_lone(lone)
 
-    async def _outlast(self) -> None:
+    def _see_lone(self) -> None:
+        """Count the lone image as in the runner from now on, once a thread has handed it over."""
+        lone = self._lone
+        if lone is None or not lone.runs or lone in self._in_runner:
+            return
+        self._expected = max(0, self._expected - 1)
+        lone.expected_s, lone.started = self._pace.batch_s(1), _now()
+        lone.elsewhere_s = self._runner.elsewhere_s
+        self._in_runner.append(lone)
+
+    async def _outlast(self, lone: Lone[Item, Result]) -> None:
         try:
             await self._runner.rest()
         finally:
-            self._end_lone()
+            self._end_lone(lone)
 
-    def _end_lone(self) -> None:
+    def _end_lone(self, lone: Lone[Item, Result]) -> None:
         self._lone = None
+        if lone in self._in_runner:
+            self._leave_runner(lone)
+        loop = asyncio.get_running_loop()
+        if lone.device_s is not None:
+            # Later: its caller is about to write his answer.
+            loop.call_soon(self._pace.note, 1, lone.device_s)
         self._look_again()
 
     def _end_waiting(self, entry: Entry[Item, Result]) -> None:
@@ -197,7 +213,8 @@ class MicroBatcher(Generic[Item, Result]):
 
     def _dispatch(self) -> None:
         """Hand over what may go now: anything to an idle device, a full batch behind a busy one."""
-        while self._busy < 2 and (entries := self._form()):
+        self._see_lone()
+        while len(self._in_runner) < 2 and (entries := self._form()):
             expected_s = self._pace.batch_s(len(entries))
             batch = Batch(entries, expected_s, _now(), self._runner.elsewhere_s)
             self._in_runner.append(batch)
@@ -211,10 +228,9 @@ class MicroBatcher(Generic[Item, Result]):
         self._waiting = [entry for entry in self._waiting if not entry.reply.done()]
         if not self._waiting:
             return []
-        busy = self._busy
-        size = self._pace.curve.largest if busy else self._best_size()
+        size = self._pace.curve.largest if self._in_runner else self._best_size()
         in_time = self._in_time(size)
-        if busy and len(in_time) < size:
+        if self._in_runner and len(in_time) < size:
             return []
         # A later batch ends later, so who is late here is late anywhere.
         for entry in set(self._waiting).difference(in_time):
@@ -274,7 +290,7 @@ class MicroBatcher(Generic[Item, Result]):
         self.inbox.empty()
         asyncio.get_running_loop().call_soon(self._dispatch)
 
-    def _leave_runner(self, batch: Batch[Item, Result]) -> None:
+    def _leave_runner(self, batch: Batch[Item, Result] | Lone[Item, Result]) -> None:
         running = self._in_runner[0]
         self._in_runner.remove(batch)
         self._pace.so_far = 0.0
@@ -286,14 +302,10 @@ class MicroBatcher(Generic[Item, Result]):
     def _set_room(self) -> None:
         """Let prepared images lie until a batch ends, or until they fill the next one."""
         to_full = self._pace.curve.largest - len(self._waiting)
-        self.inbox.set_room((0, to_full, math.inf)[min(2, self._busy)])
+        # Three, where others came while the lone image was decoded.
+        self.inbox.set_room((0, to_full, math.inf, math.inf)[len(self._in_runner)])
 
-    @property
-    def _busy(self) -> int:
-        """How many batches the runner has, with the image that went there by itself."""
-        return len(self._in_runner) + (self._lone is not None and self._lone.runs)
-
-    def _took_s(self, batch: Batch[Item, Result]) -> float:
+    def _took_s(self, batch: Batch[Item, Result] | Lone[Item, Result]) -> float:
         """Return the seconds since the device could turn to a batch, less those for other models.
 
         What passes between batches delays the queue too; the other models estimate their own.
@@ -305,7 +317,7 @@ class MicroBatcher(Generic[Item, Result]):
         if not self._in_runner:
             return 0.0
         running = self._in_runner[0]
-        return self._took_s(running) / self._runner.curve.latency_s(len(running.entries))
+        return self._took_s(running) / self._runner.curve.latency_s(running.images)
 
     def _in_runner_s(self) -> float:
         if not self._in_runner:
@@ -322,7 +334,7 @@ class MicroBatcher(Generic[Item, Result]):
         """
         if not (busy and self._in_runner):
             return self._pace.seconds(images)
-        newest = len(self._in_runner[-1].entries)
+        newest = self._in_runner[-1].images
         return self._pace.batch_s(newest) + self._pace.seconds(max(images, newest))
 
     def _growth(self, more_images: int) -> int:
@@ -333,7 +345,7 @@ class MicroBatcher(Generic[Item, Result]):
         if not self._in_runner:
             return 0
         last = (self._ahead + more_images - 1) % self._pace.curve.largest + 1
-        return max(0, len(self._in_runner[-1].entries) - last)
+        return max(0, self._in_runner[-1].images - last)
 
     @property
     def _ahead(self) -> int:

@@ -16,14 +16,15 @@ class Departure:
     """
 
     def __init__(self) -> None:
-        self._came = asyncio.Event()
+        self._has_come = False
         self._task: asyncio.Task[Any] | None = None
 
     def come(self) -> None:
         """Tell that the caller has left."""
-        self._came.set()
-        if self._task is not None:
-            self._task.cancel()
+        self._has_come = True
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
 
     async def until(self, work: Coroutine[Any, Any, T]) -> T:
         """Return what the work returns, unless the caller leaves or has left: that cancels it.
@@ -32,14 +33,16 @@ class Departure:
             ClientDisconnect: he has left.
             BaseException: what the work raises.
         """
-        if self._came.is_set():
+        if self._has_come:
             work.close()
             raise ClientDisconnect
         task = self._task = asyncio.current_task()
         try:
             return await work
         except asyncio.CancelledError:
-            if task is None or not self._came.is_set() or task.uncancel():
+            if (
+                task is None or self._task is task or task.uncancel()
+            ):  # for another reason, or as well
                 raise
             raise ClientDisconnect from None
         finally:

@@ -58,9 +58,7 @@ async def read_images(
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise BadRequest("A multipart body must be multipart/form-data with a boundary.")
         return await _read_multipart(request, options[b"boundary"], max_body_bytes, max_images)
-    chunks: list[bytes] = []
-    await _receive(request, max_body_bytes, chunks.append)
-    body = b"".join(chunks)
+    body = await _read_whole(request, max_body_bytes)
     if kind == b"application/json":
         return await off_loop(threads, len(body), lambda: _from_json(body, max_images))
     return Intake([body], many=False)
@@ -71,6 +69,12 @@ async def off_loop(threads: Workers, size_bytes: int, work: Callable[[], T]) -> 
     if size_bytes < LONG_BYTES:
         return work()
     return await threads.run(work)
+
+
+async def _read_whole(request: Request, max_bytes: int) -> bytes:
+    chunks: list[bytes] = []
+    await _receive(request, max_bytes, chunks.append)
+    return b"".join(chunks)
 
 
 async def _receive(request: Request, max_bytes: int, take: Callable[[bytes], object]) -> None:

@@ -111,7 +111,7 @@ class Pipeline:
         decode = partial(self.decode_input, image, model.manifest.preprocessing)
         with alone as onward:
             output, decode_s, done_s = await self.decoders.run_onward(decode, onward, deadline)
-        queue_s = time.monotonic() - done_s - output.device_s
+        queue_s = max(0.0, time.monotonic() - done_s - output.device_s)
         answer = Answer(output.rows[0], queue_s, output.device_s, 1, output.bucket)
         return Computed(answer, decode_s, queue_s)
 

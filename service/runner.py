@@ -59,6 +59,10 @@ class Device:
         self.last_answer_s = time.monotonic()
         return result
 
+    async def rest(self) -> None:
+        """Return when all that was asked for before is done; no sign of life."""
+        await self._thread.run(lambda: None)
+
     async def stack(self, function: Callable[[], T]) -> T:
         """Run `function` beside the device thread."""
         return await self._stacker.run(function)
@@ -115,8 +119,7 @@ class Runner:
     def run_alone(self, item: np.ndarray) -> Onward[BatchOutput[Row]]:
         """Return how one uint8 [H, W, 3] image is run without the event loop; in any thread.
 
-        What it takes counts as elsewhere: it is no batch that others wait to see the end of. It
-        raises InternalError where the program fails.
+        It raises InternalError where the program fails.
         """
         return self._device.onward(partial(self._alone, item))
 
@@ -124,7 +127,7 @@ class Runner:
         bucket = self.curve.bucket(1)
         try:
             images_BxHxWx3 = item[np.newaxis] if bucket == 1 else self._pad([item], bucket)
-            rows, device_s = self._timed(images_BxHxWx3, 1)
+            rows, device_s = self._busy.time(partial(self._timed, images_BxHxWx3, 1))
         except Exception as error:
             _log.exception("A lone image failed")
             raise InternalError(FAILED) from error
@@ -133,7 +136,7 @@ class Runner:
 
     async def rest(self) -> None:
         """Return when the device is done with all that was asked for before."""
-        await self._device.call(lambda: None)
+        await self._device.rest()
 
     async def canary(self) -> None:
         """Run the smallest measured batch on blank pixels."""

@@ -95,7 +95,8 @@ class RemoteModel:
 
     def _let_go(self) -> None:
         if not self._served and not self._leases:
-            self._link.send(LetGo(self._key))
+            # Behind what its last request observes on the loop's next turn.
+            asyncio.get_running_loop().call_soon(self._link.send, LetGo(self._key))
 
 
 class RemoteHealth:

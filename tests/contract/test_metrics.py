@@ -158,7 +158,7 @@ def test_a_batch_counts_its_real_images_and_its_padding(
         if images < 4:  # a full batch is handed over at once
             eventually(lambda: sample(client, "mixer_queue_images", **of_model) == images)
         else:
-            eventually(lambda: batcher._busy == 2)  # which no metric tells
+            eventually(lambda: len(batcher._in_runner) == 2)  # which no metric tells
         meter = Meter(client)
         held.open()
         assert [first.result().status_code, several.result().status_code] == [200, 200]

@@ -17,6 +17,7 @@ from service.errors import (
 )
 from service.inbox import Result
 from service.pace import NEWEST, WEIGHT
+from service.workers import Onward
 from tests.service.fake_device import REQUEST, Batcher, Call, FakeDevice, call, made, start
 from tests.service.virtual_time import run, until
 
@@ -464,9 +465,12 @@ async def lone(batcher: Batcher, *, ready: float, ends: float) -> AsyncIterator[
         way = batcher.alone()
         assert way is not None
         with way as run_alone:
-            asyncio.get_running_loop().call_at(ready, run_alone, 1)
+            handed: list[Onward[BatchOutput[str]]] = []
+            asyncio.get_running_loop().call_at(ready, lambda: handed.append(run_alone(1)))
             yield
             await until(ends)
+            for onward in handed:
+                onward.function()
 
 
 async def leave(batcher: Batcher, error: type[BaseException]) -> None:
@@ -556,12 +560,61 @@ def test_drain_waits_for_one_that_was_left() -> None:
 def test_it_is_work_ahead_of_others_and_nothing_is_left_of_it() -> None:
     async def main() -> None:
         batcher, _ = made()
-        async with lone(batcher, ready=1.0, ends=4.0):
+        async with lone(batcher, ready=2.0, ends=5.0):
             assert batcher.backlog_s == 3.0
+            with batcher.admit(1, None):
+                assert batcher.backlog_s == 4.0  # so far they might ride together
             await until(2)
-            assert batcher.backlog_s == 3.0
+            with batcher.admit(1, None):
+                assert batcher.backlog_s == 3.0 + 3.0
+                await until(4)
+                assert batcher.backlog_s == 1.0 + 3.0
         assert batcher.backlog_s == 0.0
         await batcher.drain()
+
+    run(main())
+
+
+def test_who_could_not_be_answered_behind_it_is_refused() -> None:
+    async def main() -> None:
+        batcher, _ = made()
+        async with lone(batcher, ready=1.0, ends=4.0):
+            await until(1)
+            least = 1.0 + 6.0 * (1 + MARGIN)
+            with pytest.raises(DeadlineUnreachable), batcher.admit(1, least - 0.1):
+                pass
+            with batcher.admit(1, least + 0.1):
+                pass
+
+    run(main())
+
+
+def test_while_it_is_overdue_all_is_estimated_by_it() -> None:
+    async def main() -> None:
+        batcher, _ = made()
+        async with lone(batcher, ready=1.0, ends=20.0):
+            await until(1)
+            with batcher.admit(1, None):
+                await until(1 + 2 * 3.0)
+                with batcher.admit(1, None):
+                    assert batcher.backlog_s == 2 * 4.0  # of a batch of two
+
+    run(main())
+
+
+def test_it_tells_how_fast_the_machine_is() -> None:
+    async def main() -> None:
+        batcher, _ = made(FakeDevice(slower_s=[20.0]))
+        with batcher.admit(4, None):
+            await asyncio.gather(*start(batcher, 2, 3, 4, 5))
+        with batcher.admit(2, None):
+            slow_s = batcher.backlog_s
+        for _ in range(100):
+            now = asyncio.get_running_loop().time()
+            async with lone(batcher, ready=now, ends=now + 4):
+                pass
+        with batcher.admit(2, None):
+            assert batcher.backlog_s < slow_s - 1
 
     run(main())
 

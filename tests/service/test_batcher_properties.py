@@ -161,9 +161,10 @@ class Played:
                         raise TimeoutError  # before its turn in this instant
                     this = Call(next(self.numbers), deadline, now())
                     self.calls.append(this)
-                    run_alone(this.item)
+                    onward = run_alone(this.item)
                     assert self.device.running_alone is not None
-                    output = await asyncio.shield(self.device.running_alone)
+                    await asyncio.wait([asyncio.shield(self.device.running_alone)])
+                    output = onward.function()
                     if len(output.rows) != 1:
                         raise OSError("no real program does so")
             queue_s = now() - this.submitted - output.device_s

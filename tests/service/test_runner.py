@@ -220,6 +220,10 @@ def test_a_lone_image_fails_as_one_of_a_batch_does(caplog: pytest.LogCaptureFixt
             await alone(runner, image(1))
         assert str(raised.value.__cause__) == "not today"
 
+        assert runner._device.last_answer_s < 0
+        await runner.rest()
+        assert runner._device.last_answer_s < 0, "to rest is no sign of life"
+
     _, observed = with_runner(Failing(), fail)
     assert not observed
     assert "not today" in caplog.text
@@ -281,11 +285,11 @@ def test_a_runner_tells_what_the_device_does_elsewhere(monkeypatch: pytest.Monke
         assert (one.elsewhere_s, other.elsewhere_s) == (3.0, 2.0)
         await other.canary()
         assert (one.elsewhere_s, other.elsewhere_s) == (4.0, 3.0)
-        await alone(one, image(6))  # no batch, so elsewhere for its own runner as well
-        assert (one.elsewhere_s, other.elsewhere_s) == (5.0, 4.0)
+        await alone(one, image(6))
+        assert (one.elsewhere_s, other.elsewhere_s) == (4.0, 4.0)
         device.close()
         # While each call ran, too: who comes in its middle shall not be told of all of it later.
-        assert during == [(0.0, 2.0), (1.0, 2.0), (3.0, 2.0), (4.0, 3.0), (5.0, 4.0)]
+        assert during == [(0.0, 2.0), (1.0, 2.0), (3.0, 2.0), (4.0, 3.0), (4.0, 4.0)]
 
     monkeypatch.setattr(time, "perf_counter", lambda: now_s)
     asyncio.run(main())

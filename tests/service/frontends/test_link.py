@@ -10,8 +10,10 @@ import pytest
 
 from model_store.store import ModelStore
 from service.errors import DeadlineExceeded, NotReady, Overloaded
-from service.frontends.client import EngineClient
+from service.frontends.client import EngineClient, RemoteModel
+from service.frontends.desk import Desk
 from service.frontends.link import Link
+from service.frontends.messages import LetGo, Message, Observe
 from tests.service.frontends.linked import Linked, ask, deadline, linked, run, same, until
 from tests.service.watching import pixels, version
 
@@ -299,5 +301,34 @@ def test_a_front_end_that_can_follow_no_more_ends(
 
     def fail() -> int:
         raise OSError("no memory")
+
+    run(play())
+
+
+def test_a_model_is_let_go_after_all_that_its_last_request_observes(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the engine would count for a version whose metrics it has forgotten."""
+    seen: list[Message] = []
+    take = Desk._on_message
+
+    def see(self: Desk, message: Message) -> None:
+        seen.append(message)
+        take(self, message)
+
+    monkeypatch.setattr(Desk, "_on_message", see)
+
+    async def play() -> None:
+        async with linked(store, "small") as all_:
+            client = all_.clients[0]
+            model = client.directory.find(None)
+            assert isinstance(model, RemoteModel)
+            stage = client.metrics.stage_duration_s.labels(**model.labels, stage="encode")
+            with model.lease():
+                model.leave()
+                asyncio.get_running_loop().call_soon(stage.observe, 0.5)  # as the pipeline does
+            await until(lambda: any(isinstance(message, LetGo) for message in seen))
+            told = [type(message) for message in seen]
+            assert told.index(Observe) < told.index(LetGo)
 
     run(play())
