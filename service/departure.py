@@ -40,10 +40,9 @@ class Departure:
         try:
             return await work
         except asyncio.CancelledError:
-            if (
-                task is None or self._task is task or task.uncancel()
-            ):  # for another reason, or as well
-                raise
+            has_come = self._task is not task  # `come` took it away
+            if task is None or not has_come or task.uncancel():
+                raise  # for another reason, or for another one as well
             raise ClientDisconnect from None
         finally:
             self._task = None

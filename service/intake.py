@@ -83,7 +83,7 @@ async def _receive(request: Request, max_bytes: int, take: Callable[[bytes], obj
     if len(announced) > 18 or int(announced) > max_bytes:  # the server has checked its digits
         raise _too_large(max_bytes)
     received, more = 0, True
-    while more:  # as Starlette's `Request.stream`, whose generator costs as much as all of this
+    while more:  # as Starlette's `Request.stream`, less its generator
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
