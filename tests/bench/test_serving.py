@@ -62,8 +62,8 @@ def test_both_pipelines_in_this_process_answer(tmp_path: Path, cache: Path) -> N
     job = Job(QUICK, tmp_path)
     with InProcess(store=job.store, model=MODEL, cache=cache) as parts:
         for rate in (
-            parts.through_batcher(job.files, in_flight=5, duration_s=0.1),
-            parts.by_hand(job.files, in_flight=5, duration_s=0.1),
+            parts.through_batcher(job.files, in_flight=5, duration_s=1.0),
+            parts.by_hand(job.files, in_flight=5, duration_s=1.0),
         ):
             assert rate.images_per_s > 0
             assert rate.cpu_ms > 0
