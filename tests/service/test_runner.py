@@ -148,21 +148,6 @@ def test_a_failing_program_fails_the_call_and_not_the_thread() -> None:
     assert output.rows[0].logits_N[0] == 6
 
 
-def test_one_image_goes_to_the_device_without_a_copy() -> None:
-    """A lone request would wait for one more thread to wake."""
-    shared: list[bool] = []
-    lone = image(4)
-
-    class Seeing(RecordingProgram):
-        def __call__(self, images_BxHxWx3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            shared.append(np.shares_memory(images_BxHxWx3, lone))
-            return super().__call__(images_BxHxWx3)
-
-    output, _ = with_runner(Seeing(), lambda runner: runner.run([lone]))
-    assert shared == [True]
-    assert [row.logits_N[0] for row in output.rows] == [4]
-
-
 async def alone(runner: Runner, item: np.ndarray) -> Any:
     """Run an image as a decoder thread has it run."""
     decoder = Workers(1, "decoder")
@@ -173,6 +158,7 @@ async def alone(runner: Runner, item: np.ndarray) -> Any:
 
 
 def test_a_lone_image_is_run_as_a_batch_is_without_a_copy(program: RecordingProgram) -> None:
+    """For a copy it would wait for one more thread to wake."""
     lone = image(4)
 
     async def both(runner: Runner) -> tuple[Any, Any]:
@@ -219,7 +205,6 @@ def test_a_lone_image_fails_as_one_of_a_batch_does(caplog: pytest.LogCaptureFixt
         with pytest.raises(InternalError, match="model failed on this image") as raised:
             await alone(runner, image(1))
         assert str(raised.value.__cause__) == "not today"
-
         assert runner._device.last_answer_s < 0
         await runner.rest()
         assert runner._device.last_answer_s < 0, "to rest is no sign of life"
